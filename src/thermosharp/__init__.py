@@ -1,0 +1,1 @@
+"""Sharpen satellite land surface temperature to the scale of streets and fields."""

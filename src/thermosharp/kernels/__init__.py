@@ -1,0 +1,1 @@
+"""Compiled loops: ndarrays in, ndarrays out; no IO, no validation, no logging."""

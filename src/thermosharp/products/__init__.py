@@ -1,0 +1,1 @@
+"""Files to scenes: what each product means, never how it is fetched."""

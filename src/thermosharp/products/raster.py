@@ -1,0 +1,167 @@
+"""Raw access to raster files: the stored numbers, and what the file says about them.
+
+Scale and offset are never applied here. AppEEARS gives masks a scale of 0.0001 that would wipe
+them out, and LST a scale that the next program applies again; every product module decides for
+itself what the numbers mean.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window as RasterioWindow
+
+from thermosharp.errors import MissingCRS, UnreadableFile, UsageError
+from thermosharp.scenes import Window
+
+
+@dataclass(frozen=True, kw_only=True)
+class RasterInfo:
+    """What a raster file says about itself, without its pixels.
+
+    Attributes
+    ----------
+    path : Path
+    geobox : GeoBox
+        Grid, as stored.
+    count : int
+        Number of bands.
+    dtype : str
+        NumPy name of the stored type (of band 1).
+    nodata : float or None
+    scales, offsets : tuple of float
+        GDAL's, one a band; 1 and 0 where the file gives none.
+    units, descriptions : tuple of str
+        One a band; empty where the file gives none.
+    tags : mapping of str to str
+        Dataset tags and those of band 1, the latter winning.
+    """
+
+    path: Path
+    geobox: GeoBox
+    count: int
+    dtype: str
+    nodata: float | None
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    units: tuple[str, ...]
+    descriptions: tuple[str, ...]
+    tags: Mapping[str, str]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    if not path.exists():
+        raise UsageError(f"There is no file {path}", advice="check the path")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path) as dataset:
+                yield dataset
+    except (RasterioError, OSError) as error:
+        raise UnreadableFile(
+            f"{path.name} cannot be read as a raster",
+            expected="a whole GeoTIFF or another raster GDAL reads",
+            came=_reason(error),
+            advice="download or export the file again; it may be cut short, or no image at all",
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the innermost cause: rasterio's own message often only points to it."""
+    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return str(error) or type(error).__name__
+
+
+def inspect(path: Path) -> RasterInfo:
+    """Read the header of a raster file.
+
+    Raises
+    ------
+    UsageError
+        The file does not exist.
+    UnreadableFile
+        It is no raster, or damaged.
+    MissingCRS
+        It carries no coordinate reference system, or no geotransform.
+    """
+    with _opened(path) as dataset:
+        if dataset.count == 0:
+            raise UnreadableFile(
+                f"{path.name} holds no bands",
+                expected="a raster with at least one band",
+                came="a container of several images"
+                if dataset.subdatasets
+                else "an empty container",
+                advice="export the layer you mean as a GeoTIFF",
+            )
+        if dataset.crs is None or dataset.transform.is_identity:
+            missing = "coordinate reference system" if dataset.crs is None else "geotransform"
+            raise MissingCRS(
+                f"{path.name} has no {missing}",
+                expected="a georeferenced raster",
+                came="an image that does not say where it lies",
+                advice="assign its projection first, for instance with "
+                "`gdal_edit.py -a_srs EPSG:...` or in QGIS",
+            )
+        return RasterInfo(
+            path=path,
+            geobox=GeoBox(dataset.shape, dataset.transform, dataset.crs.to_wkt()),
+            count=dataset.count,
+            dtype=dataset.dtypes[0],
+            nodata=dataset.nodata,
+            scales=tuple(dataset.scales),
+            offsets=tuple(dataset.offsets),
+            units=tuple(unit or "" for unit in dataset.units),
+            descriptions=tuple(name or "" for name in dataset.descriptions),
+            tags={**dataset.tags(), **dataset.tags(1)},
+        )
+
+
+def read(
+    info: RasterInfo, bands: Sequence[int] | None = None, window: Window | None = None
+) -> NDArray[Any]:
+    """Read the stored numbers ``(band, y, x)``.
+
+    Parameters
+    ----------
+    info : RasterInfo
+    bands : sequence of int, optional
+        Counted from 1; all by default.
+    window : (slice, slice), optional
+        Rows and columns inside the image; all by default.
+
+    Raises
+    ------
+    UnreadableFile
+        The file is damaged or cut short.
+    """
+    where = None if window is None else RasterioWindow.from_slices(*window)
+    with _opened(info.path) as dataset:
+        values: NDArray[Any] = dataset.read(None if bands is None else list(bands), window=where)
+    return values
+
+
+def missing(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+    """Mark pixels that are NaN or equal the nodata value, in any dtype."""
+    gone = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+    if nodata is not None and not np.isnan(nodata) and _representable(nodata, values.dtype):
+        gone |= values == np.asarray(nodata, dtype=values.dtype)
+    return gone
+
+
+def _representable(nodata: float, dtype: np.dtype[Any]) -> bool:
+    """Tell whether a nodata value can occur in a dtype: -99999 cannot in uint16."""
+    if dtype.kind == "f":
+        return True
+    limits = np.iinfo(dtype)
+    return float(nodata).is_integer() and limits.min <= nodata <= limits.max

@@ -1,0 +1,231 @@
+"""The nouns of thermosharp: what goes in, what comes out.
+
+Rasters are :class:`xarray.DataArray` with an ``.odc.geobox``; dimensions are ``(y, x)`` or
+``(band, y, x)`` under whatever names the CRS gives them. Scenes are frozen: every step returns
+a new one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
+
+from thermosharp.findings import Finding
+
+Window = tuple[slice, slice]
+
+
+def raster(values: NDArray[Any], geobox: GeoBox, **attrs: Any) -> xr.DataArray:
+    """Wrap an array ``(y, x)`` or ``(band, y, x)`` lying on `geobox` as a DataArray."""
+    dims = ("band", *geobox.dimensions)[-values.ndim :]
+    return xr.DataArray(values, coords=xr_coords(geobox), dims=dims, attrs=attrs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThermalScene:
+    """One thermal image on its own, coarse grid.
+
+    Attributes
+    ----------
+    name : str
+        Stem of the file it came from; outputs carry it.
+    lst : DataArray (y, x)
+        Land surface temperature, float64 kelvin, NaN where none was retrieved. Never resampled.
+    usable : DataArray (y, x) of bool
+        Pixels trusted for learning and conservation. Always a subset of finite `lst`.
+    observed : DataArray (y, x) of bool
+        The swath: pixels the instrument saw, cloudy ones included. The denominator of
+        :meth:`usable_fraction`.
+    cloud, water : DataArray (y, x) of bool, or None
+        Masks of the product; None where it came without one (unknown, not clear).
+    weight : DataArray (y, x), or None
+        Trust in a usable pixel, 0 to 1; below 1 where quality is degraded.
+    lst_error : DataArray (y, x), or None
+        The product's own standard error of `lst`, K.
+    acquired : datetime (UTC, aware), date, or None
+        When; a bare date where the file tells no time.
+    product : str
+        Product and collection as far as known, such as ``ECO_L2_LSTE.002``.
+    provenance : mapping
+        What was read and how it was decoded, in plain JSON types.
+    findings : tuple of Finding
+        What was noticed on the way.
+    """
+
+    name: str
+    lst: xr.DataArray
+    usable: xr.DataArray
+    observed: xr.DataArray
+    cloud: xr.DataArray | None = None
+    water: xr.DataArray | None = None
+    weight: xr.DataArray | None = None
+    lst_error: xr.DataArray | None = None
+    acquired: datetime | date | None = None
+    product: str = "unknown"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def geobox(self) -> GeoBox:
+        """The coarse grid."""
+        geobox: GeoBox = self.lst.odc.geobox
+        return geobox
+
+    def crop(self, window: Window) -> "ThermalScene":
+        """Return the part of the scene under a window ``(rows, columns)`` of slices."""
+        layers = ("lst", "usable", "observed", "cloud", "water", "weight", "lst_error")
+        cropped = {
+            name: layer[window] for name in layers if (layer := getattr(self, name)) is not None
+        }
+        return replace(self, **cropped)
+
+    def usable_fraction(self, area: NDArray[np.bool_] | None = None) -> float:
+        """Usable share of what the swath saw, inside `area` ``(y, x)`` if one is given.
+
+        Fill outside the swath does not count against a scene. 0 where the swath saw nothing.
+        """
+        observed = self.observed.values if area is None else self.observed.values & area
+        seen = int(observed.sum())
+        return float((self.usable.values & observed).sum() / seen) if seen else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictorStack:
+    """Fine-scale layers that temperature may follow, all on one grid.
+
+    Attributes
+    ----------
+    name : str
+        What the layers came from.
+    data : DataArray (band, y, x)
+        float32, NaN where missing. Reflectance is 0 to 1.
+    bands : tuple of str
+        A name for each layer, roles where known: ``blue green red rededge1 rededge2 rededge3
+        nir nir08 swir16 swir22 ndvi``.
+    acquired : datetime (UTC, aware), date, or None
+    provenance : mapping
+    findings : tuple of Finding
+    """
+
+    name: str
+    data: xr.DataArray
+    bands: tuple[str, ...]
+    acquired: datetime | date | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def geobox(self) -> GeoBox:
+        """The fine grid."""
+        geobox: GeoBox = self.data.odc.geobox
+        return geobox
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """Pixels ``(y, x)`` where every layer has a value."""
+        finite: NDArray[np.bool_] = np.isfinite(self.data.values).all(axis=0)
+        return finite
+
+    def crop(self, window: Window) -> "PredictorStack":
+        """Return the part of the stack under a window ``(rows, columns)`` of slices."""
+        return replace(self, data=self.data[(slice(None), *window)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnostics:
+    """Numbers that say how a sharpening went.
+
+    Attributes
+    ----------
+    coarse_usable : int
+        Usable coarse pixels that the predictors cover.
+    coarse_trained : int
+        Those of them the method learnt from.
+    fine_written : int
+        Fine pixels given a temperature.
+    r2 : float or None
+        Share of the coarse variance the regression explains where it was trained, before
+        conservation. None for methods that do not regress.
+    bias_before, rmsd_before : float
+        Mean and root mean square of (observed - aggregated prediction), K, before conservation.
+    bias_after, rmsd_after : float
+        The same for the sharpened image.
+    extrapolated : float
+        Share of fine pixels outside the range of temperatures observed, +-5 K.
+    seconds : mapping of str to float
+        Time each stage took.
+    """
+
+    coarse_usable: int
+    coarse_trained: int
+    fine_written: int
+    r2: float | None
+    bias_before: float
+    rmsd_before: float
+    bias_after: float
+    rmsd_after: float
+    extrapolated: float
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers as plain JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharpenedScene:
+    """A thermal image at the predictors' scale.
+
+    Attributes
+    ----------
+    name : str
+        As the thermal scene's.
+    lst : DataArray (y, x)
+        float32 kelvin on the fine grid; NaN where a predictor is missing or the coarse pixel
+        underneath is not usable.
+    residual : DataArray (band, y, x)
+        Two layers on the coarse grid, float32 kelvin: observed minus aggregated prediction
+        before conservation (what the method could not explain) and after it (what is left).
+    uncertainty : DataArray (y, x), or None
+        Standard deviation of `lst`, K; None from methods that do not estimate it.
+    thermal : ThermalScene
+        The observed scene, cropped to what was used.
+    method : str
+    settings : mapping
+        Every option the method ran with.
+    diagnostics : Diagnostics
+    predictors : mapping
+        Name, bands, date and provenance of the predictors.
+    findings : tuple of Finding
+        Those of the inputs and those of the sharpening.
+    """
+
+    name: str
+    lst: xr.DataArray
+    residual: xr.DataArray
+    uncertainty: xr.DataArray | None
+    thermal: ThermalScene
+    method: str
+    settings: Mapping[str, Any]
+    diagnostics: Diagnostics
+    predictors: Mapping[str, Any]
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def geobox(self) -> GeoBox:
+        """The fine grid."""
+        geobox: GeoBox = self.lst.odc.geobox
+        return geobox
+
+    def to_cog(self, folder: str | Path) -> list[Path]:
+        """Write the scene's files into `folder`; see :func:`thermosharp.writing.write_scene`."""
+        from thermosharp.writing import write_scene
+
+        return write_scene(self, Path(folder))

@@ -1,0 +1,1 @@
+"""One module per sharpening method, all with the contract of :class:`Sharpener`."""
