@@ -1,1 +1,64 @@
-"""Sharpen satellite land surface temperature to the scale of streets and fields."""
+"""Sharpen satellite land surface temperature to the scale of streets and fields.
+
+>>> import thermosharp as ts
+>>> thermal = ts.open_thermal("ECO_L2_LSTE.002_LST_doy2023202005411_aid0001.tif")
+>>> fine = ts.open_predictors("S2_20m_2023-07-14.tif")
+>>> sharp = ts.sharpen(thermal, fine)
+>>> sharp.to_cog("out/")
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from thermosharp.errors import ThermosharpError
+    from thermosharp.findings import Finding
+    from thermosharp.products import find_thermal, open_predictors, open_thermal
+    from thermosharp.scenes import Diagnostics, PredictorStack, SharpenedScene, ThermalScene
+    from thermosharp.sharpeners import DMS, Bicubic, Sharpener, TsHARP, sharpen
+
+#: Where each public name lives. They are imported when first used: the command line answers
+#: `--help` without waiting for scientific libraries.
+_HOMES = {
+    "Bicubic": "sharpeners",
+    "DMS": "sharpeners",
+    "Diagnostics": "scenes",
+    "Finding": "findings",
+    "PredictorStack": "scenes",
+    "SharpenedScene": "scenes",
+    "Sharpener": "sharpeners",
+    "ThermalScene": "scenes",
+    "ThermosharpError": "errors",
+    "TsHARP": "sharpeners",
+    "find_thermal": "products",
+    "open_predictors": "products",
+    "open_thermal": "products",
+    "sharpen": "sharpeners",
+}
+
+__all__ = [
+    "DMS",
+    "Bicubic",
+    "Diagnostics",
+    "Finding",
+    "PredictorStack",
+    "SharpenedScene",
+    "Sharpener",
+    "ThermalScene",
+    "ThermosharpError",
+    "TsHARP",
+    "find_thermal",
+    "open_predictors",
+    "open_thermal",
+    "sharpen",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"thermosharp.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'thermosharp' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

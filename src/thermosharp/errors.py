@@ -122,3 +122,9 @@ class WriteFailed(ThermosharpError):
     """An output could not be written: disk full, no permission, size limit."""
 
     code = "WRITE_FAILED"
+
+
+class OutputTaken(ThermosharpError):
+    """The output folder holds a scene of this name that was made from something else."""
+
+    code = "OUTPUT_TAKEN"

@@ -1,1 +1,80 @@
 """One module per sharpening method, all with the contract of :class:`Sharpener`."""
+
+from typing import Any
+
+from thermosharp.errors import UsageError
+from thermosharp.scenes import PredictorStack, SharpenedScene, ThermalScene
+from thermosharp.sharpeners.base import Sharpener
+from thermosharp.sharpeners.dms import DMS
+from thermosharp.sharpeners.interpolate import Bicubic
+from thermosharp.sharpeners.tsharp import TsHARP
+
+#: Every method by the name `--method` takes.
+METHODS: dict[str, type[Sharpener]] = {cls.name: cls for cls in (DMS, TsHARP, Bicubic)}
+
+#: What `sharpen` does when no method is named.
+DEFAULT_METHOD = "dms"
+
+__all__ = ["DEFAULT_METHOD", "DMS", "METHODS", "Bicubic", "Sharpener", "TsHARP", "sharpen"]
+
+
+def sharpen(
+    thermal: ThermalScene,
+    predictors: PredictorStack,
+    *,
+    method: str | Sharpener = DEFAULT_METHOD,
+    conserve: bool = True,
+    **options: Any,
+) -> SharpenedScene:
+    """Sharpen a thermal image to the scale of its predictors.
+
+    Parameters
+    ----------
+    thermal : ThermalScene
+    predictors : PredictorStack
+        On a finer grid, in any coordinate reference system.
+    method : str or Sharpener
+        ``dms``, ``tsharp`` or ``bicubic``, or a sharpener of your own making.
+    conserve : bool
+        Hold the area means, in radiance, to the observed image.
+    **options
+        For the method's constructor, such as ``window`` or ``random_state`` of ``dms``.
+
+    Returns
+    -------
+    SharpenedScene
+
+    Raises
+    ------
+    UsageError
+        There is no such method, or it does not take such an option.
+    ThermosharpError
+        The inputs do not go together; the class says why.
+
+    Examples
+    --------
+    >>> import thermosharp as ts
+    >>> thermal = ts.open_thermal("ECO_L2_LSTE.002_LST_doy2023202005411_aid0001.tif")
+    >>> fine = ts.open_predictors("S2_20m_2023-07-14.tif")
+    >>> sharp = ts.sharpen(thermal, fine)  # doctest: +SKIP
+    """
+    return make_sharpener(method, **options).sharpen(thermal, predictors, conserve=conserve)
+
+
+def make_sharpener(method: str | Sharpener, **options: Any) -> Sharpener:
+    """Build a method by its name, refusing unknown names and options clearly."""
+    if isinstance(method, Sharpener):
+        if options:
+            raise UsageError("Options go to the sharpener's constructor, not beside it")
+        return method
+    if method not in METHODS:
+        raise UsageError(
+            f"There is no method {method!r}", expected="one of " + ", ".join(sorted(METHODS))
+        )
+    taken = METHODS[method]._get_param_names()
+    if unknown := sorted(set(options) - set(taken)):
+        raise UsageError(
+            f"Method {method} does not take {', '.join(unknown)}",
+            expected=", ".join(taken) or "no options",
+        )
+    return METHODS[method](**options)

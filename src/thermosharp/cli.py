@@ -1,0 +1,298 @@
+"""The command line: reads what is asked, calls the workflow, says how it went.
+
+Heavy libraries are imported inside the commands, so that ``--help`` is quick.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from thermosharp.errors import ThermosharpError, UsageError
+
+if TYPE_CHECKING:
+    from thermosharp.workflow import Outcome, SharpenRun
+
+app = typer.Typer(
+    name="thermosharp",
+    help="Sharpen satellite land surface temperature to the scale of streets and fields.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line and leave with the exit code of the architecture's table."""
+    try:
+        app()
+    except ThermosharpError as error:
+        err.print("[bold red]error[/]", str(error), markup=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        err.print("interrupted; what was finished stays", markup=False)
+        sys.exit(INTERRUPTED)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"thermosharp {version('thermosharp')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    """Sharpen satellite land surface temperature to the scale of streets and fields."""
+
+
+@app.command()
+def sharpen(
+    lst: Annotated[
+        list[Path],
+        typer.Argument(help="Thermal images: files, or folders of them.", show_default=False),
+    ],
+    fine: Annotated[
+        list[Path],
+        typer.Option(
+            help="The fine image: a GeoTIFF, a folder of single bands, a Sentinel-2 SAFE folder, "
+            "or a folder of dated images (each LST takes the nearest date). Given again, it adds "
+            "layers, a DEM for instance.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder for the results.", show_default=False)
+    ],
+    method: Annotated[str, typer.Option(help="How to sharpen: dms, tsharp or bicubic.")] = "dms",
+    window: Annotated[
+        int | None,
+        typer.Option(
+            help="dms: width of the local windows in coarse pixels; 0 for one global model.",
+            show_default="10",
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="The same seed gives the same bytes (methods that draw).")
+    ] = 0,
+    extent: Annotated[
+        str | None,
+        typer.Option(
+            help="How far the output reaches: lst, fine, or a box W,S,E,N in degrees.",
+            show_default="what LST and fine image share",
+        ),
+    ] = None,
+    aoi: Annotated[
+        Path | None,
+        typer.Option(help="GeoJSON polygons to sharpen and cut out.", show_default=False),
+    ] = None,
+    no_quality: Annotated[
+        bool, typer.Option("--no-quality", help="Trust every pixel that has a temperature.")
+    ] = False,
+    qc_accept: Annotated[
+        str, typer.Option(help="Which QC levels count as usable: best, nominal or both.")
+    ] = "best,nominal",
+    qc: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the QC files, when not beside the LST.", show_default=False),
+    ] = None,
+    cloud: Annotated[
+        Path | None, typer.Option(help="Folder of the cloud masks.", show_default=False)
+    ] = None,
+    water: Annotated[
+        Path | None, typer.Option(help="Folder of the water masks.", show_default=False)
+    ] = None,
+    units: Annotated[
+        str, typer.Option(help="What the LST numbers are: auto, kelvin, celsius or dn.")
+    ] = "auto",
+    min_usable: Annotated[
+        float,
+        typer.Option(help="Skip scenes with a smaller usable share (0 to 1) of the swath."),
+    ] = 0.25,
+    bands: Annotated[
+        str | None,
+        typer.Option(
+            help="Roles of bands without names (red=3,nir=4), or which bands to use (B04,B08).",
+            show_default=False,
+        ),
+    ] = None,
+    resolution: Annotated[int, typer.Option(help="Sentinel-2 bands at 10, 20 or 60 m.")] = 20,
+    fix: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Repair a fault by its code: LST_TUTORIAL_BIAS, LST_SCALED_TWICE.",
+            show_default=False,
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Make finished scenes anew.")
+    ] = False,
+    celsius: Annotated[
+        bool, typer.Option("--celsius", help="Pictures in degrees Celsius; GeoTIFFs stay in K.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Say more, with tracebacks.")
+    ] = False,
+) -> None:
+    """Sharpen thermal images you already have.
+
+    Writes, for each, a sharpened map (<name>_sharp.tif, kelvin), what the method could not explain
+    (<name>_residual.tif), a picture (.png) and a record (.json); and summary.csv for all. Finished
+    scenes are kept and skipped when the command is run again.
+
+    For instance:
+
+      thermosharp sharpen ecostress/ --fine S2_20m_2023-07-14.tif -o sharpened
+
+      thermosharp sharpen lst.tif --fine S2B_MSIL2A_20230714.SAFE --extent -118.3,34.0,-118.2,34.1 -o out
+
+      thermosharp sharpen ecostress/ --fine images/ --fine dem.tif --min-usable 0.75 -o out
+    """  # noqa: E501
+    _log(verbose)
+    from thermosharp.extents import Extent
+    from thermosharp.workflow import SharpenOptions, SharpenRun
+
+    if aoi is not None and extent is not None:
+        raise UsageError("--aoi and --extent exclude each other", advice="give one of them")
+    thermal: dict[str, Any] = {
+        "units": units,
+        "quality": not no_quality,
+        "qc_accept": _words(qc_accept),
+        "qc_dir": qc,
+        "cloud_dir": cloud,
+        "water_dir": water,
+        "fix": _words(",".join(fix or ())),
+    }
+    for option, folder in (("--qc", qc), ("--cloud", cloud), ("--water", water)):
+        if folder is not None and not folder.is_dir():
+            raise UsageError(f"There is no folder {folder}", advice=f"check the path at {option}")
+    options = SharpenOptions(
+        lst=tuple(lst),
+        fine=tuple(fine),
+        output=output,
+        method=method,
+        method_options=_method_options(method, window, seed),
+        extent=Extent.from_geojson(aoi) if aoi is not None else Extent.parse(extent),
+        min_usable=min_usable,
+        thermal=thermal,
+        bands=bands,
+        resolution=resolution,
+        overwrite=overwrite,
+        celsius=celsius,
+    )
+    raise typer.Exit(_carry_out(SharpenRun(options), output))
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path(
+        "thermosharp-demo"
+    ),
+    seed: Annotated[int, typer.Option(help="Another seed makes another city.")] = 0,
+) -> None:
+    """See it work: a made-up city with a known answer, sharpened and scored.
+
+    Needs no account and no network. Makes an ECOSTRESS-like scene as AppEEARS would deliver it and a
+    Sentinel-2-like image, sharpens the one with the other, and compares with the truth.
+    """  # noqa: E501
+    _log(verbose=False)
+    from thermosharp.demo import make_inputs, score
+    from thermosharp.workflow import SharpenOptions, SharpenRun
+
+    with err.status("making a city ..."):
+        inputs = make_inputs(output, seed=seed)
+    out.print(f"inputs    {inputs.thermal.parent}", markup=False)
+    results = output / "sharpened"
+    code = _carry_out(
+        SharpenRun(
+            SharpenOptions(
+                lst=(inputs.thermal.parent,),
+                fine=(inputs.fine,),
+                output=results,
+                method_options={"random_state": 0},
+                overwrite=True,
+            )
+        ),
+        results,
+    )
+    if code == 0:
+        for line in score(inputs, results):
+            out.print(line, markup=False)
+    raise typer.Exit(code)
+
+
+def _method_options(method: str, window: int | None, seed: int) -> dict[str, Any]:
+    """Pass on what the method takes; an option it does not take is the user's error."""
+    from thermosharp.sharpeners import METHODS
+
+    taken = METHODS[method]._get_param_names() if method in METHODS else []
+    options: dict[str, Any] = {} if window is None else {"window": window}
+    if "random_state" in taken:
+        options["random_state"] = seed
+    return options
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _carry_out(run: "SharpenRun", folder: Path) -> int:
+    """Work through a run with a progress bar; say a line a scene; return the exit code."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    outcomes: list[Outcome] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=err, transient=True) as progress:
+        task = progress.add_task("sharpening", total=len(run.scenes))
+        for outcome in run:
+            outcomes.append(outcome)
+            progress.advance(task)
+            _say(outcome)
+    counts = {
+        s: sum(o.status == s for o in outcomes) for s in ("done", "kept", "skipped", "failed")
+    }
+    told = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
+    out.print(f"{told}; see {folder / 'summary.csv'}", markup=False)
+    return 1 if counts["failed"] else 0
+
+
+def _say(outcome: "Outcome") -> None:
+    colours = {"done": "green", "kept": "cyan", "skipped": "yellow", "failed": "red"}
+    row = outcome.row
+    if outcome.status == "done":
+        when = row["acquired"].strftime("%Y-%m-%d") if row["acquired"] else "no date"
+        text = (
+            f"{when}, {row['usable_fraction']:.0%} usable, {row['method']}: unexplained "
+            f"{row['rmsd_before_k']:.2f} K, {row['seconds']:.1f} s -> {row['file']}"
+        )
+    else:
+        text = outcome.reason
+    out.print(f"[{colours[outcome.status]}]{outcome.status:<8}[/]", end="")
+    out.print(f"{outcome.name}  {text}", markup=False)
+    for finding in outcome.findings:
+        if finding.severity != "info":
+            advice = f"; {finding.advice}" if finding.advice else ""
+            err.print(
+                f"  {finding.severity}: {finding.code}: {finding.message}{advice}", markup=False
+            )
+
+
+def _log(verbose: bool) -> None:
+    """Send the library's log to standard error."""
+    logging.basicConfig(
+        level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("thermosharp").setLevel(logging.DEBUG if verbose else logging.WARNING)

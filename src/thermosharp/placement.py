@@ -1,0 +1,123 @@
+"""Which part of two grids a scene is worked on, and on which grid the answer is put."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from thermosharp.errors import NoOverlap
+from thermosharp.extents import Extent, lattice_over
+from thermosharp.findings import Finding
+from thermosharp.grids import common_window, in_degrees, shared_window
+from thermosharp.scenes import SharpenedScene, ThermalScene, Window, raster
+
+#: Coarse pixels round an area that are learnt from too, so that its rim is no rim.
+AREA_MARGIN = 8
+
+
+def crop(thermal: ThermalScene, fine: GeoBox, extent: Extent) -> tuple[Window, ThermalScene]:
+    """Window of the fine grid to work on, and the thermal scene that lies over it.
+
+    Raises
+    ------
+    NoOverlap
+        LST, fine image and area have no place in common.
+    """
+    window = shared_window(fine, thermal.geobox, names=("the fine image", thermal.name))
+    if extent.area is not None:
+        wanted = extent.window(fine)
+        reach = wanted and common_window(thermal.geobox, fine[wanted], pad=AREA_MARGIN)
+        around = reach and common_window(fine, thermal.geobox[reach])
+        if around is None:
+            raise _area_apart(extent, fine, thermal.geobox)
+        window = around
+    over = shared_window(thermal.geobox, fine[window], pad=2)
+    return window, thermal.crop(over)
+
+
+def _area_apart(extent: Extent, fine: GeoBox, coarse: GeoBox) -> NoOverlap:
+    swapped = extent.swapped()
+    if swapped is not None and swapped.window(fine) is not None:
+        advice = f"latitude and longitude seem to be swapped: {swapped.text} would overlap"
+    else:
+        advice = "check the area, and that the images are of it"
+    return NoOverlap(
+        f"The area {extent.text} lies outside the images",
+        expected="an area inside both",
+        came=f"LST of {in_degrees(coarse)} and a fine image of {in_degrees(fine)}",
+        advice=advice,
+    )
+
+
+def usable_fraction(thermal: ThermalScene, fine: GeoBox, extent: Extent) -> float:
+    """Usable share of what the swath saw inside the area and under the fine image."""
+    window = common_window(thermal.geobox, fine)
+    area = np.zeros(thermal.geobox.shape, bool)
+    if window is not None:
+        area[window] = True
+    return thermal.usable_fraction(area & extent.inside(thermal.geobox, touched=True))
+
+
+def partial_overlap(extent: Extent, coarse: GeoBox, fine: GeoBox) -> tuple[Finding, ...]:
+    """Say so where LST and fine image leave part of what was asked for without an answer."""
+    both = coarse.geographic_extent & fine.geographic_extent
+    wanted = {"lst": coarse.geographic_extent, "fine": fine.geographic_extent}.get(
+        extent.output, extent.area
+    )
+    if wanted is None:
+        return ()
+    share = (wanted & both).area / wanted.area
+    if share > 0.999:
+        return ()
+    return (
+        Finding(
+            code="PARTIAL_OVERLAP",
+            severity="warning",
+            message=f"LST and fine image together cover only {share:.1%} of the extent asked for; "
+            "the rest is empty",
+            advice="get images that cover all of it, or ask for a smaller extent",
+            measured=share,
+        ),
+    )
+
+
+def place(sharp: SharpenedScene, fine: GeoBox, coarse: GeoBox, extent: Extent) -> SharpenedScene:
+    """Put the sharpened layers on the grid the user asked for, NaN where they do not reach."""
+    if extent.output == "overlap":
+        return sharp
+    if extent.output == "lst":
+        target = lattice_over(fine, coarse)
+    else:
+        window = extent.window(fine)
+        assert window is not None
+        target = fine[window]
+    shown = extent.inside(target) if extent.cut else np.ones(target.shape, bool)
+
+    def put(layer: xr.DataArray) -> xr.DataArray:
+        values = np.where(shown, _pasted(layer.values, sharp.geobox, target), np.nan)
+        return raster(values.astype(layer.dtype), target, **layer.attrs)
+
+    lst = put(sharp.lst)
+    written = int(np.isfinite(lst.values).sum())
+    return replace(
+        sharp,
+        lst=lst,
+        uncertainty=None if sharp.uncertainty is None else put(sharp.uncertainty),
+        diagnostics=replace(sharp.diagnostics, fine_written=written),
+    )
+
+
+def _pasted(values: NDArray[Any], source: GeoBox, target: GeoBox) -> NDArray[Any]:
+    """Copy an image onto another part of the same lattice; NaN where it does not reach."""
+    offset = ~target.transform * source.transform
+    row, col = round(offset.f), round(offset.c)
+    out = np.full(target.shape, np.nan, values.dtype)
+    rows, cols = values.shape
+    top, left = max(0, row), max(0, col)
+    bottom, right = min(target.shape[0], row + rows), min(target.shape[1], col + cols)
+    if top < bottom and left < right:
+        out[top:bottom, left:right] = values[top - row : bottom - row, left - col : right - col]
+    return out

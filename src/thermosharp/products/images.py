@@ -1,0 +1,266 @@
+"""A predictor image that has been found but not read, and the choice among dated ones."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import rasterio.warp
+from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioError
+
+from thermosharp.errors import AmbiguousInput, NoOverlap, UsageError
+from thermosharp.findings import Finding
+from thermosharp.products.bands import distinct
+from thermosharp.products.dates import day_of, gap
+from thermosharp.products.layers import Plan
+from thermosharp.scenes import PredictorStack, Window, raster
+
+#: Days between thermal and fine image from which the surface may have changed, or surely has.
+LONG_GAP, VERY_LONG_GAP = 15, 45
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictorImage:
+    """Predictors of one date, known but not yet read.
+
+    Attributes
+    ----------
+    name : str
+        Stem of the file or folder.
+    source : str
+        The path it came from.
+    acquired : datetime (UTC, aware), date, or None
+    geobox : GeoBox
+        The fine grid its predictors are delivered on.
+    plan : callable
+        Returns what to read; looks at headers and a sample of values when called.
+    findings : tuple of Finding
+        What was noticed when it was found.
+    more : tuple of PredictorImage
+        Further images whose layers are brought onto this one's grid.
+    """
+
+    name: str
+    source: str
+    acquired: datetime | date | None
+    geobox: GeoBox
+    plan: Callable[[], Plan]
+    findings: tuple[Finding, ...] = ()
+    more: tuple["PredictorImage", ...] = ()
+
+    def plus(self, further: Sequence["PredictorImage"]) -> "PredictorImage":
+        """Return the image with the layers of further ones added, from any grid and CRS.
+
+        Layers finer than this grid are averaged over its pixels, coarser ones interpolated
+        bilinearly; missing pixels are left out of both.
+
+        Raises
+        ------
+        NoOverlap
+            A further image has no place in common with this one.
+        """
+        for image in further:
+            window_under(image.geobox, self.geobox, names=(image.name, self.name))
+        return replace(self, more=(*self.more, *further))
+
+    def open(self, window: Window | None = None) -> PredictorStack:
+        """Read the predictors, or only those under a window of the fine grid.
+
+        Parameters
+        ----------
+        window : (slice, slice), optional
+            Rows and columns. A window gives exactly the crop of the whole.
+
+        Raises
+        ------
+        UsageError
+            The window is empty or outside the image.
+        UnreadableFile
+            A file is damaged or cut short.
+        MissingBands
+            Bands asked for do not exist.
+        """
+        window = _inside(window, self.geobox)
+        images = (self, *self.more)
+        plans = [image.plan() for image in images]
+        parts, findings = [], list(self.findings)
+        for plan in plans:
+            values, noticed = plan.read(self.geobox, window)
+            parts.append(values)
+            findings.extend(noticed)
+        told, *more = (image._provenance(plan) for image, plan in zip(images, plans, strict=True))
+        return PredictorStack(
+            name=self.name,
+            data=raster(parts[0] if not more else np.concatenate(parts), self.geobox[window]),
+            bands=distinct([name for plan in plans for name in plan.order]),
+            acquired=self.acquired,
+            provenance={**told, "more": more} if more else told,
+            findings=tuple(dict.fromkeys(findings)),
+        )
+
+    def _provenance(self, plan: Plan) -> dict[str, Any]:
+        acquired = None if self.acquired is None else self.acquired.isoformat()
+        return {"source": self.source, "acquired": acquired, **plan.decoding}
+
+
+def _inside(window: Window | None, geobox: GeoBox) -> Window:
+    rows, cols = (slice(None), slice(None)) if window is None else window
+    spans = [part.indices(size) for part, size in zip((rows, cols), geobox.shape, strict=True)]
+    if any(start >= stop or step != 1 for start, stop, step in spans):
+        raise UsageError(
+            f"The window {window} holds no pixel of the fine image",
+            expected=f"rows within 0 to {geobox.shape[0]}, columns within 0 to {geobox.shape[1]}",
+            came=str(window),
+        )
+    return slice(*spans[0][:2]), slice(*spans[1][:2])
+
+
+def window_under(
+    fine: GeoBox, other: GeoBox, *, names: tuple[str, str] = ("The fine image", "the other")
+) -> Window:
+    """Return the rows and columns of a fine grid that lie under another grid, in any CRS.
+
+    Raises
+    ------
+    NoOverlap
+        They have no place in common.
+    """
+    bounds = other.boundingbox
+    try:
+        left, bottom, right, top = rasterio.warp.transform_bounds(
+            str(other.crs.to_wkt()), str(fine.crs.to_wkt()), *bounds
+        )
+    except RasterioError as error:
+        raise _apart(fine, other, names) from error
+    col, row = ~fine.affine * (
+        np.array([left, right, left, right]),
+        np.array([bottom, bottom, top, top]),
+    )
+    if not np.isfinite([*col, *row]).all():
+        raise _apart(fine, other, names)
+    # A millionth of a pixel of touch is no overlap.
+    spans = [
+        (
+            max(int(np.floor(axis.min() + 1e-6)), 0),
+            min(int(np.ceil(axis.max() - 1e-6)), size),
+        )
+        for axis, size in zip((row, col), fine.shape, strict=True)
+    ]
+    if any(start >= stop for start, stop in spans):
+        raise _apart(fine, other, names)
+    return slice(*spans[0]), slice(*spans[1])
+
+
+def _apart(fine: GeoBox, other: GeoBox, names: tuple[str, str]) -> NoOverlap:
+    return NoOverlap(
+        f"{names[0]} and {names[1]} have no place in common",
+        expected="images of the same area",
+        came=f"{_degrees(fine)} against {_degrees(other)}",
+        advice="check that both are of the area you mean, and that their projections are right",
+    )
+
+
+def _degrees(geobox: GeoBox) -> str:
+    west, south, east, north = rasterio.warp.transform_bounds(
+        str(geobox.crs.to_wkt()), "EPSG:4326", *geobox.boundingbox
+    )
+    return f"{west:.3f},{south:.3f} to {east:.3f},{north:.3f} degrees"
+
+
+def nearest(
+    images: Sequence[PredictorImage],
+    acquired: datetime | date | None,
+    *,
+    over: GeoBox | None = None,
+) -> PredictorImage:
+    """Choose the image taken nearest to a date.
+
+    Parameters
+    ----------
+    images : sequence of PredictorImage
+        At least one.
+    acquired : datetime, date or None
+        When the thermal image was taken.
+    over : GeoBox, optional
+        Only images that overlap this grid are candidates; among those of one day the one that
+        covers most of it wins.
+
+    Raises
+    ------
+    NoOverlap
+        No image overlaps `over`.
+    AmbiguousInput
+        There are several, and a date is missing.
+    """
+    candidates = list(images) if over is None else _overlapping(images, over)
+    if len(candidates) == 1:
+        return candidates[0]
+    if acquired is None or any(image.acquired is None for image in candidates):
+        undated = [image.name for image in candidates if image.acquired is None]
+        raise AmbiguousInput(
+            f"Which of {len(candidates)} fine images goes with the thermal one is not clear",
+            expected="dates of both, to take the nearest",
+            came=f"no date in the name of {undated[0]}"
+            if undated
+            else "a thermal image without date",
+            advice="put the date into the name (2023-07-14), or give one fine image",
+        )
+
+    def rank(image: PredictorImage) -> tuple[Any, ...]:
+        assert image.acquired is not None
+        days = abs((day_of(acquired) - day_of(image.acquired)).days)
+        return (days, -_covered(image, over), gap(acquired, image.acquired), image.name)
+
+    return min(candidates, key=rank)
+
+
+def _overlapping(images: Sequence[PredictorImage], over: GeoBox) -> list[PredictorImage]:
+    found, apart = [], None
+    for image in images:
+        try:
+            window_under(image.geobox, over, names=(image.name, "the thermal image"))
+        except NoOverlap as error:
+            apart = error
+        else:
+            found.append(image)
+    if not found and apart is not None:
+        raise apart
+    return found
+
+
+def _covered(image: PredictorImage, over: GeoBox | None) -> float:
+    """Share of a grid that an image covers, to a percent."""
+    if over is None:
+        return 0.0
+    rows, cols = window_under(over, image.geobox)
+    pixels = (rows.stop - rows.start) * (cols.stop - cols.start)
+    return round(pixels / (over.shape[0] * over.shape[1]), 2)
+
+
+def date_gap(
+    thermal_acquired: datetime | date | None, fine_acquired: datetime | date | None
+) -> Finding:
+    """Say how far apart in time the thermal and the fine image are."""
+    if thermal_acquired is None or fine_acquired is None:
+        unknown = "thermal" if thermal_acquired is None else "fine"
+        return Finding(
+            code="S2_DATE_GAP",
+            severity="info",
+            message=f"The date of the {unknown} image is not known; the gap in time is not checked",
+            advice="put the date into the file's name, as in 2023-07-14",
+        )
+    days = abs((day_of(thermal_acquired) - day_of(fine_acquired)).days)
+    message = f"The fine image is of {day_of(fine_acquired)}, {days} days from the thermal one"
+    if days > VERY_LONG_GAP:
+        message += ": another season. Fields and lawns have changed, and detail may be wrong"
+    elif days > LONG_GAP:
+        message += ": crops and lawns may have changed in between"
+    return Finding(
+        code="S2_DATE_GAP",
+        severity="warning" if days > LONG_GAP else "info",
+        message=message,
+        advice="use an image nearer in time" if days > LONG_GAP else "",
+        measured=float(days),
+    )

@@ -1,0 +1,289 @@
+"""From files to files: open, choose, crop, sharpen, place, write, one scene after another."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from thermosharp.errors import AmbiguousInput, OutputTaken, ThermosharpError, UsageError
+from thermosharp.extents import Extent
+from thermosharp.findings import Finding
+from thermosharp.placement import crop, partial_overlap, place, usable_fraction
+from thermosharp.products import date_gap, find_predictors, find_thermal, nearest, open_thermal
+from thermosharp.products.images import PredictorImage
+from thermosharp.sharpeners import DEFAULT_METHOD, make_sharpener
+from thermosharp.writing import check_writable, finished, summary_row, write_scene, write_summary
+
+logger = logging.getLogger(__name__)
+
+#: Repairs that `--fix` knows.
+FIXES = ("LST_SCALED_TWICE", "LST_TUTORIAL_BIAS")
+
+Status = Literal["done", "kept", "skipped", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharpenOptions:
+    """Everything `thermosharp sharpen` is told.
+
+    Attributes
+    ----------
+    lst : tuple of Path
+        Files or folders of thermal images.
+    fine : tuple of Path
+        The fine image, or a folder of dated ones; further ones add layers.
+    output : Path
+    method : str
+    method_options : mapping
+        For the method's constructor.
+    extent : Extent
+    min_usable : float
+        Scenes with a smaller usable share of the swath in the area are skipped.
+    thermal : mapping
+        Keywords of :func:`thermosharp.products.open_thermal`.
+    bands : str, optional
+    resolution : int
+        See :func:`thermosharp.products.find_predictors`.
+    overwrite : bool
+        Make finished scenes anew.
+    celsius : bool
+        Pictures in degrees Celsius.
+    """
+
+    lst: tuple[Path, ...]
+    fine: tuple[Path, ...]
+    output: Path
+    method: str = DEFAULT_METHOD
+    method_options: Mapping[str, Any] = field(default_factory=dict)
+    extent: Extent = field(default_factory=Extent)
+    min_usable: float = 0.25
+    thermal: Mapping[str, Any] = field(default_factory=dict)
+    bands: str | None = None
+    resolution: int = 20
+    overwrite: bool = False
+    celsius: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_usable <= 1:
+            raise UsageError(
+                f"--min-usable {self.min_usable:g} is no share", expected="a number from 0 to 1"
+            )
+        if unknown := sorted(set(self.thermal.get("fix", ())) - set(FIXES)):
+            raise UsageError(
+                f"--fix does not know {', '.join(unknown)}", expected=" or ".join(FIXES)
+            )
+        make_sharpener(self.method, **self.method_options)
+
+    def told(self) -> dict[str, Any]:
+        """Return what decides the result, as JSON types, to record and to compare on a rerun."""
+        thermal = {
+            name: sorted(map(str, v)) if isinstance(v, tuple | list | frozenset) else v
+            for name, v in self.thermal.items()
+        }
+        return {
+            "method": self.method,
+            **self.method_options,
+            "extent": self.extent.text,
+            "min_usable": self.min_usable,
+            "bands": self.bands,
+            "resolution": self.resolution,
+            "fine": [str(path) for path in self.fine],
+            **{name: str(v) if isinstance(v, Path) else v for name, v in thermal.items()},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one scene.
+
+    Attributes
+    ----------
+    name : str
+    status : {"done", "kept", "skipped", "failed"}
+        Made now; made by an earlier run; below `--min-usable`; refused or broken.
+    reason : str
+        Why, where it is not done.
+    row : mapping
+        The scene's line of ``summary.csv``.
+    findings : tuple of Finding
+    """
+
+    name: str
+    status: Status
+    reason: str = ""
+    row: Mapping[str, Any] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+
+class _Skipped(Exception):
+    """A scene is not worth sharpening; carries its usable fraction."""
+
+    def __init__(self, reason: str, fraction: float) -> None:
+        super().__init__(reason)
+        self.fraction = fraction
+
+
+class SharpenRun:
+    """All scenes of one call. Iterate over it: each step sharpens one and says how it went.
+
+    Attributes
+    ----------
+    options : SharpenOptions
+    scenes : dict of str to Path
+        Thermal images by the name of their outputs.
+
+    Raises
+    ------
+    UsageError
+        A path does not exist, or the output folder cannot be used.
+    NothingFound
+        No folder holds a thermal image.
+    """
+
+    def __init__(self, options: SharpenOptions) -> None:
+        self.options = options
+        for path in (*options.lst, *options.fine):
+            if not path.exists():
+                raise UsageError(f"There is no file or folder {path}", advice="check the path")
+        self.scenes = _named([file for path in options.lst for file in find_thermal(path)])
+        check_writable(options.output)
+
+    def __iter__(self) -> Iterator[Outcome]:
+        images: list[PredictorImage] = []
+        broken: ThermosharpError | None = None
+        try:
+            images = self._find_images()
+        except UsageError:
+            raise
+        except ThermosharpError as error:
+            broken = error
+        for name, path in self.scenes.items():
+            outcome = self._outcome(name, path, images, broken)
+            write_summary(self.options.output, [outcome.row])
+            yield outcome
+
+    def _find_images(self) -> list[PredictorImage]:
+        options = self.options
+        first, *further = (
+            find_predictors(
+                path, bands=options.bands if not i else None, resolution=options.resolution
+            )
+            for i, path in enumerate(options.fine)
+        )
+        for path, images in zip(options.fine[1:], further, strict=True):
+            if len(images) > 1:
+                raise AmbiguousInput(
+                    f"{path} holds several images",
+                    expected="one image of further layers, such as a DEM",
+                    came=f"{len(images)} images",
+                    advice="give the series as the first --fine, and single images after it",
+                )
+        more = [images[0] for images in further]
+        return [image.plus(more) for image in first] if more else first
+
+    def _outcome(
+        self, name: str, path: Path, images: list[PredictorImage], broken: ThermosharpError | None
+    ) -> Outcome:
+        about = {"scene": name, "method": self.options.method}
+        status: Status = "failed"
+        fraction: float | None = None
+        try:
+            earlier = None if self.options.overwrite else finished(self.options.output, name)
+            if earlier is not None:
+                return _kept(name, path, earlier, self.options.told())
+            if broken is not None:
+                raise broken
+            return self._sharpen(name, path, images)
+        except _Skipped as skip:
+            status, code, reason, fraction = "skipped", "MIN_USABLE", str(skip), skip.fraction
+        except ThermosharpError as error:
+            code, reason = error.code, str(error)
+        except Exception as error:
+            # One broken scene must not take the others with it; the log has the traceback.
+            logger.debug("%s failed", name, exc_info=True)
+            code, reason = "UNEXPECTED", f"unexpected {type(error).__name__}: {error}"
+        told = {"status": status, "code": code, "reason": reason, "usable_fraction": fraction}
+        return Outcome(name=name, status=status, reason=reason, row={**about, **told})
+
+    def _sharpen(self, name: str, path: Path, images: list[PredictorImage]) -> Outcome:
+        options, start = self.options, time.perf_counter()
+        thermal = open_thermal(path, name=name, **options.thermal)
+        image = nearest(images, thermal.acquired, over=thermal.geobox)
+        findings = (
+            date_gap(thermal.acquired, image.acquired),
+            *partial_overlap(options.extent, thermal.geobox, image.geobox),
+        )
+        coarse = thermal.geobox
+        window, thermal = crop(thermal, image.geobox, options.extent)
+        fraction = usable_fraction(thermal, image.geobox[window], options.extent)
+        if fraction < options.min_usable:
+            raise _Skipped(
+                f"{fraction:.0%} of what the swath saw in the area is usable, "
+                f"less than --min-usable {options.min_usable:g}",
+                fraction,
+            )
+        method = make_sharpener(options.method, **options.method_options)
+        sharp = method.sharpen(thermal, image.open(window))
+        sharp = replace(sharp, findings=(*sharp.findings, *findings))
+        sharp = place(sharp, image.geobox, coarse, options.extent)
+        row = {
+            **summary_row(sharp),
+            "usable_fraction": fraction,
+            "seconds": time.perf_counter() - start,
+        }
+        told = {"input": str(path), "input_sha256": _digest(path)}
+        run = {**told, "options": options.told(), "summary": row}
+        write_scene(sharp, options.output, extra=run, celsius=options.celsius)
+        return Outcome(name=name, status="done", row=row, findings=sharp.findings)
+
+
+def _named(files: list[Path]) -> dict[str, Path]:
+    """Name scenes by file stem; where two share it, the parent folder's name goes before it."""
+    files = list(dict.fromkeys(file.resolve() for file in files))
+    stems = [file.stem for file in files]
+    names: dict[str, Path] = {}
+    for file in files:
+        name = file.stem if stems.count(file.stem) == 1 else f"{file.parent.name}_{file.stem}"
+        if name in names:
+            raise UsageError(
+                f"{file} and {names[name]} would have outputs of the same name",
+                expected="different file names, or different names of their folders",
+                came=f"{name} twice",
+                advice="run them into two output folders",
+            )
+        names[name] = file
+    return names
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _kept(name: str, path: Path, earlier: Mapping[str, Any], told: Mapping[str, Any]) -> Outcome:
+    """Keep what an earlier run made, if it was made from this very file.
+
+    Raises
+    ------
+    OutputTaken
+        It was made from a file with other content.
+    """
+    run = earlier.get("run", {})
+    if "input_sha256" in run and run["input_sha256"] != _digest(path):
+        raise OutputTaken(
+            f"{name} is there already, made from another file",
+            expected=f"outputs of {path}",
+            came=f"outputs of {run.get('input')}, as it was then",
+            advice="choose another output folder, or --overwrite to replace them",
+        )
+    before, row = run.get("options", {}), run.get("summary", {})
+    changed = sorted(key for key in told if key in before and before[key] != told[key])
+    reason = "made by an earlier run"
+    if changed:
+        settings = ", ".join(f"{key} {before[key]}" for key in changed)
+        reason += f" with other settings ({settings}); --overwrite makes it anew"
+    row = {**row, "scene": name, "status": "done", "reason": reason}
+    return Outcome(name=name, status="kept", reason=reason, row=row)

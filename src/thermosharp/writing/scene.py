@@ -1,0 +1,165 @@
+"""The files of one sharpened scene. The JSON comes last: where it is, the scene is complete."""
+
+import json
+from collections.abc import Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from thermosharp.errors import WriteFailed
+from thermosharp.scenes import SharpenedScene
+from thermosharp.writing.cog import cog_bytes
+from thermosharp.writing.files import cause, check_writable, write_files
+from thermosharp.writing.record import json_bytes, version, versions
+
+
+def write_scene(
+    sharp: SharpenedScene,
+    folder: Path,
+    *,
+    extra: Mapping[str, Any] | None = None,
+    celsius: bool = False,
+) -> list[Path]:
+    """Write everything about a sharpened scene; GeoTIFFs, quicklook and JSON.
+
+    Parameters
+    ----------
+    sharp : SharpenedScene
+    folder : Path
+        Created if need be.
+    extra : mapping, optional
+        Facts about the run, kept in the JSON under ``"run"``.
+    celsius : bool
+        Degrees Celsius in the quicklook; the GeoTIFFs are always in kelvin.
+
+    Returns
+    -------
+    list of Path
+        The JSON last: it appears when all other files are in place.
+
+    Raises
+    ------
+    UsageError
+        `folder` cannot be used.
+    WriteFailed
+        A file could not be written; of this scene nothing new is there then.
+    """
+    from thermosharp.report.quicklook import quicklook  # matplotlib is slow to import
+
+    check_writable(folder)
+    contents = {
+        f"{sharp.name}_sharp.tif": _kelvin_cog(
+            sharp.lst, sharp, "land surface temperature, sharpened"
+        ),
+        f"{sharp.name}_residual.tif": _kelvin_cog(
+            sharp.residual,
+            sharp,
+            "observed minus predicted, before conservation",
+            "observed minus predicted, after conservation",
+        ),
+        f"{sharp.name}.png": quicklook(sharp, celsius=celsius),
+    }
+    uncertainty = f"{sharp.name}_uncertainty.tif"
+    if sharp.uncertainty is not None:
+        contents[uncertainty] = _kelvin_cog(
+            sharp.uncertainty, sharp, "standard deviation of the sharpened temperature"
+        )
+    record = f"{sharp.name}.json"
+    about = {**_about(sharp, extra or {}), "files": [*contents, record]}
+    contents[record] = json_bytes(about)
+    # A JSON of an earlier run would vouch for a mixture of old and new, were we cut off half-way.
+    _remove(folder / record)
+    if sharp.uncertainty is None:
+        _remove(folder / uncertainty)
+    return write_files(folder, contents)
+
+
+def finished(folder: Path, name: str) -> dict[str, Any] | None:
+    """Return the JSON of a scene whose files are all there, else None."""
+    try:
+        record = json.loads((folder / f"{name}.json").read_bytes())
+        files = record["files"]
+        complete = bool(files) and all((folder / file).is_file() for file in files)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return record if complete else None
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise WriteFailed(
+            f"{path} of an earlier run cannot be replaced",
+            came=cause(error),
+            advice="close the program that has it open, or choose another output folder",
+        ) from error
+
+
+def _about(sharp: SharpenedScene, run: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything worth knowing about how a scene came to be."""
+    thermal = sharp.thermal
+    return {
+        "scene": sharp.name,
+        "acquired": thermal.acquired,
+        "method": sharp.method,
+        "settings": sharp.settings,
+        "units": {"lst": "K", "uncertainty": "K", "residual": "K", "bias": "K", "rmsd": "K"},
+        "diagnostics": sharp.diagnostics.to_dict(),
+        "checks": [finding.to_dict() for finding in sharp.findings],
+        "thermal": {
+            "name": thermal.name,
+            "product": thermal.product,
+            "acquired": thermal.acquired,
+            "usable_fraction": thermal.usable_fraction(),
+            "provenance": thermal.provenance,
+        },
+        "predictors": sharp.predictors,
+        "grids": {"fine": _grid(sharp.geobox), "coarse": _grid(thermal.geobox)},
+        "run": run,
+        "versions": versions(),
+    }
+
+
+def _grid(geobox: GeoBox) -> dict[str, Any]:
+    height, width = geobox.shape
+    return {
+        "crs": _crs(geobox),
+        "height": height,
+        "width": width,
+        "transform": list(geobox.transform)[:6],
+        "bounds": list(geobox.boundingbox.bbox),
+    }
+
+
+def _crs(geobox: GeoBox) -> str:
+    """Name a CRS by its EPSG code where it has one, by its WKT where not."""
+    code = None if geobox.crs is None else geobox.crs.to_epsg()
+    return str(geobox.crs) if code is None else f"EPSG:{code}"
+
+
+def _kelvin_cog(layer: xr.DataArray, sharp: SharpenedScene, *descriptions: str) -> bytes:
+    tags = {
+        "TIFFTAG_SOFTWARE": f"thermosharp {version('thermosharp')}",
+        "SCENE": sharp.name,
+        "METHOD": sharp.method,
+        "PRODUCT": sharp.thermal.product,
+        "ACQUIRED": _iso(sharp.thermal.acquired),
+    }
+    if isinstance(sharp.thermal.acquired, datetime):
+        tags["TIFFTAG_DATETIME"] = sharp.thermal.acquired.strftime("%Y:%m:%d %H:%M:%S")
+    return cog_bytes(
+        layer.values.astype(np.float32, copy=False),
+        layer.odc.geobox,
+        descriptions=descriptions,
+        unit="K",
+        tags={key: value for key, value in tags.items() if value},
+    )
+
+
+def _iso(when: date | None) -> str:
+    return "" if when is None else when.isoformat()

@@ -1,0 +1,206 @@
+"""Aggregation, interpolation and conservation, each against a slow and obvious twin."""
+
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
+from scenes_for_tests import geobox
+from scipy import ndimage
+
+from thermosharp.errors import FineTooCoarse
+from thermosharp.grids import GridPair, common_window, fill_nearest
+from thermosharp.overlap import GeneralOverlap, SeparableOverlap, _general, to_pixels
+
+FINE = geobox((60, 56), 20.0)
+LONLAT = GeoBox((20, 24), Affine(0.00063, 0, -118.0808, 0, -0.00063, 33.9758), "EPSG:4326")
+OTHER_ZONE = GeoBox((20, 22), Affine(70, 0, 954_420, 0, -70, 3_770_420), "EPSG:32610")
+TURNED = GeoBox(
+    (14, 13),
+    Affine.translation(400_100, 3_759_700) * Affine.rotation(20) * Affine.scale(70, -70),
+    "EPSG:32611",
+)
+
+
+def shares_by_polygons(coarse: GeoBox, fine: GeoBox) -> np.ndarray:
+    """W, one polygon at a time: the twin of both overlap operators."""
+    rows, cols = fine.shape
+    y, x = to_pixels(coarse, fine, *np.mgrid[: coarse.shape[0] + 1, : coarse.shape[1] + 1] * 1.0)
+    j, i = np.meshgrid(np.arange(cols), np.arange(rows))
+    cells = shapely.box(j, i, j + 1, i + 1).ravel()
+    weights = []
+    for r in range(coarse.shape[0]):
+        for c in range(coarse.shape[1]):
+            at = [(r, c), (r, c + 1), (r + 1, c + 1), (r + 1, c)]
+            pixel = shapely.Polygon([(x[k], y[k]) for k in at])
+            weights.append(shapely.area(shapely.intersection(cells, pixel)) / pixel.area)
+    return np.array(weights)
+
+
+@pytest.mark.parametrize(
+    ("coarse", "kind"),
+    [
+        (geobox((12, 11), 70.0, (400_014.0, 3_759_994.0)), SeparableOverlap),
+        (geobox((40, 37), 47.0, (399_900.0, 3_760_100.0)), SeparableOverlap),
+        (LONLAT, GeneralOverlap),
+        (OTHER_ZONE, GeneralOverlap),
+        (TURNED, GeneralOverlap),
+    ],
+)
+def test_aggregation_is_the_mean_by_overlapping_polygons(coarse, kind):
+    pair = GridPair(coarse, FINE)
+    assert isinstance(pair.overlap, kind)
+    image = np.random.default_rng(1).normal(300, 5, FINE.shape)
+    valid = np.random.default_rng(2).random(FINE.shape) > 0.2
+    shares = shares_by_polygons(coarse, FINE)
+    covered = shares @ valid.ravel()
+    assert covered.max() > 0.5, "the grids of this test must meet"
+    np.testing.assert_allclose(pair.coverage(valid).ravel(), covered, atol=1e-5)
+    mean = np.full(covered.size, np.nan)
+    some = covered > 1e-6
+    mean[some] = (shares @ np.where(valid, image, 0).ravel())[some] / covered[some]
+    np.testing.assert_allclose(pair.aggregate(image, valid).ravel(), mean, atol=1e-3)
+
+
+def test_south_up_grid_is_the_same_place():
+    coarse = geobox((12, 11), 70.0, (400_014.0, 3_759_994.0))
+    flipped = GeoBox(
+        FINE.shape, FINE.transform * Affine.translation(0, 60) * Affine.scale(1, -1), FINE.crs
+    )
+    image = np.random.default_rng(1).normal(300, 5, FINE.shape)
+    np.testing.assert_allclose(
+        GridPair(coarse, flipped).aggregate(image[::-1]), GridPair(coarse, FINE).aggregate(image)
+    )
+
+
+def test_adjoint_is_the_transpose():
+    rng = np.random.default_rng(0)
+    for coarse in (geobox((12, 11), 70.0, (400_014.0, 3_759_994.0)), LONLAT):
+        overlap = GridPair(coarse, FINE).overlap
+        fine, up = rng.random(FINE.shape), rng.random(coarse.shape)
+        assert (overlap.total(fine) * up).sum() == pytest.approx((overlap.adjoint(up) * fine).sum())
+
+
+@pytest.mark.parametrize("order", [1, 3])
+def test_interpolation_equals_scipy_spline(order):
+    coarse = geobox((12, 11), 70.0, (400_014.0, 3_759_994.0))
+    nodes = np.random.default_rng(0).normal(size=coarse.shape)
+    pair = GridPair(coarse, FINE)
+    y, x = np.broadcast_arrays(*pair.overlap.located())
+    at = [np.clip(y, 0, 11), np.clip(x, 0, 10)]
+    twin = ndimage.map_coordinates(nodes, at, order=order, mode="mirror")
+    np.testing.assert_allclose(pair.interpolate(nodes, order=order), twin, atol=1e-10)
+
+
+@pytest.mark.parametrize("order", [1, 3])
+def test_general_and_separable_operators_agree(order):
+    coarse = geobox((12, 11), 70.0, (400_014.0, 3_759_994.0))
+    general, separable = _general(coarse, FINE), GridPair(coarse, FINE).overlap
+    nodes = np.random.default_rng(0).normal(size=coarse.shape)
+    np.testing.assert_allclose(
+        general.interpolate(nodes, order), separable.interpolate(nodes, order), atol=1e-9
+    )
+    image = np.random.default_rng(0).normal(size=FINE.shape)
+    np.testing.assert_allclose(general.total(image), separable.total(image), atol=1e-6)
+
+
+def test_interpolation_works_on_a_single_row():
+    coarse = geobox((1, 8), 70.0)
+    values = np.arange(8.0)[None]
+    for order in (1, 3):
+        image = GridPair(coarse, geobox((3, 28), 20.0)).interpolate(values, order=order)
+        assert np.isfinite(image).all()
+        assert np.all(np.diff(image[0]) >= -1e-9)
+
+
+def test_located_matches_exact_transform():
+    pair = GridPair(LONLAT, FINE)
+    y, x = np.mgrid[: FINE.shape[0], : FINE.shape[1]] + 0.5
+    exact = to_pixels(FINE, LONLAT, y, x)
+    for fast, slow in zip(pair.overlap.located(), exact, strict=True):
+        np.testing.assert_allclose(fast, slow - 0.5, atol=1e-5)
+
+
+def test_lookup_takes_the_pixel_under_the_centre():
+    coarse = geobox((2, 2), 60.0)
+    values = np.array([[1, 2], [3, 4]])
+    found = GridPair(coarse, geobox((7, 7), 20.0)).lookup(values, -1)
+    assert found[0, 0] == 1
+    assert found[2, 3] == 2
+    assert found[5, 0] == 3
+    assert found[6, 0] == -1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    ratio=st.floats(2, 15),
+    shift=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    holes=st.floats(0, 0.3),
+    seed=st.integers(0, 1000),
+)
+def test_conservation_returns_the_coarse_image(ratio, shift, holes, seed):
+    """Invariant 1: to 0.01 K, which is 1.3e-4 in relative radiance at 300 K."""
+    rng = np.random.default_rng(seed)
+    fine = geobox((64, 60), 20.0)
+    corner = (400_000 + shift[0] * 20 * ratio, 3_760_000 - shift[1] * 20 * ratio)
+    size = [max(1, int(n / ratio) - 1) for n in fine.shape]
+    pair = GridPair(geobox(tuple(size), 20.0 * ratio, corner), fine)
+    guess = 1 + 0.05 * rng.standard_normal(fine.shape)
+    guess[rng.random(fine.shape) < holes] = np.nan
+    wanted = 1 + 0.05 * rng.standard_normal(pair.coarse.shape)
+    usable = rng.random(pair.coarse.shape) > 0.2
+    image = pair.conserve(guess, wanted, usable)
+    np.testing.assert_array_equal(np.isnan(image), np.isnan(guess))
+    held = usable & (pair.coverage(np.isfinite(guess)) >= 0.5)
+    np.testing.assert_allclose(pair.aggregate(image)[held], wanted[held], atol=1e-5)
+
+
+def test_conservation_in_degrees():
+    pair = GridPair(LONLAT, FINE)
+    wanted = np.random.default_rng(0).normal(1, 0.05, LONLAT.shape)
+    full = pair.coverage(np.ones(FINE.shape, bool)) == 1
+    assert full.sum() > 50
+    image = pair.conserve(np.ones(FINE.shape), wanted, full)
+    np.testing.assert_allclose(pair.aggregate(image)[full], wanted[full], atol=1e-5)
+
+
+def test_conservation_leaves_an_image_without_usable_pixels_alone():
+    pair = GridPair(geobox((10, 10), 70.0), FINE)
+    guess = np.random.default_rng(0).random(FINE.shape)
+    none = np.zeros((10, 10), bool)
+    np.testing.assert_array_equal(pair.conserve(guess, np.ones((10, 10)), none), guess)
+
+
+def test_ratio():
+    assert GridPair(geobox((10, 10), 70.0), FINE).ratio == pytest.approx(3.5)
+    assert GridPair(LONLAT, FINE).ratio == pytest.approx(3.19, abs=0.02)
+
+
+def test_coarse_predictors_are_refused():
+    with pytest.raises(FineTooCoarse, match="not finer"):
+        GridPair(geobox((10, 10), 20.0), geobox((10, 10), 70.0))
+
+
+def test_common_window_in_one_and_two_systems():
+    grid = geobox((100, 100), 20.0)
+    inner = geobox((10, 10), 20.0, (400_400.0, 3_759_600.0))
+    assert common_window(grid, inner) == (slice(20, 30), slice(20, 30))
+    assert common_window(grid, inner, pad=3) == (slice(17, 33), slice(17, 33))
+    rows, cols = common_window(LONLAT, FINE)
+    y, x = to_pixels(FINE, LONLAT, np.array([0.0, 60, 0, 60]), np.array([0.0, 0, 56, 56]))
+    assert rows.start <= max(0, y.min()) and rows.stop >= min(20, y.max())
+    assert cols.start <= max(0, x.min()) and cols.stop >= min(24, x.max())
+
+
+def test_touching_grids_have_nothing_in_common():
+    grid = geobox((10, 10), 20.0)
+    assert common_window(grid, geobox((10, 10), 20.0, (400_200.0, 3_760_000.0))) is None
+    assert common_window(grid, geobox((10, 10), 20.0, (300_200.0, 3_760_000.0))) is None
+
+
+def test_fill_nearest():
+    image = np.array([[1.0, np.nan, np.nan, 5.0]])
+    np.testing.assert_array_equal(fill_nearest(image), [[1, 1, 5, 5]])
+    np.testing.assert_array_equal(fill_nearest(np.full((2, 2), np.nan)), np.zeros((2, 2)))

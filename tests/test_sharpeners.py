@@ -1,0 +1,279 @@
+"""What every method promises, and what each one is."""
+
+import numpy as np
+import pytest
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from scenes_for_tests import geobox, known_scene, predictor_stack, rmse, thermal_scene
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.linear_model import LinearRegression
+
+from thermosharp.errors import MissingBands, NothingToLearn, TooFewPixels, UsageError
+from thermosharp.grids import GridPair
+from thermosharp.radiometry import to_kelvin, to_radiance
+from thermosharp.scenes import raster
+from thermosharp.sharpeners import DMS, METHODS, Bicubic, TsHARP, sharpen
+from thermosharp.sharpeners.base import coarsen
+from thermosharp.sharpeners.dms import homogeneity_weight
+from thermosharp.sharpeners.tsharp import bare_fraction
+
+EVERY = pytest.mark.parametrize("method", sorted(METHODS))
+
+
+def returned(sharp, thermal):
+    """Largest difference between the observed image and the area means of the sharpened one."""
+    pair = GridPair(thermal.geobox, sharp.geobox)
+    full = thermal.usable.values & (pair.coverage(np.isfinite(sharp.lst.values)) == 1)
+    assert full.sum() > 20
+    means = to_kelvin(pair.aggregate(to_radiance(sharp.lst.values.astype(float))))
+    return np.abs(means - thermal.lst.values)[full].max()
+
+
+@EVERY
+@pytest.mark.parametrize("holes", [0.0, 0.15])
+def test_coarse_image_is_returned(method, holes):
+    thermal, fine, _ = known_scene(holes=holes, noise=0.3)
+    assert returned(sharpen(thermal, fine, method=method), thermal) < 0.01
+
+
+@EVERY
+@pytest.mark.parametrize(
+    ("coarse", "fine"),
+    [
+        (geobox((34, 32), 80.0), geobox((136, 128), 20.0)),
+        (geobox((33, 31), 80.0, (400_013.0, 3_759_991.0)), geobox((136, 128), 20.0)),
+        (geobox((19, 18), 140.0, (400_010.0, 3_759_990.0)), geobox((136, 128), 20.0)),
+        (
+            GeoBox((40, 44), Affine(0.00063, 0, -118.081, 0, -0.00063, 33.9755), "EPSG:4326"),
+            geobox((136, 128), 20.0),
+        ),
+        (
+            GeoBox((36, 36), Affine(70, 0, 954_460, 0, -70, 3_770_380), "EPSG:32610"),
+            geobox((136, 128), 20.0),
+        ),
+    ],
+    ids=["nested", "ratio 4, not nested", "ratio 7", "degrees", "another UTM zone"],
+)
+def test_any_pair_of_grids(method, coarse, fine):
+    thermal, predictors, truth = known_scene(coarse=coarse, fine=fine, noise=0.1)
+    sharp = sharpen(thermal, predictors, method=method)
+    assert returned(sharp, thermal) < 0.01
+    inside = np.isfinite(sharp.lst.values)
+    assert inside.mean() > 0.5
+    plain = sharpen(thermal, predictors, method="bicubic", conserve=False).lst.values
+    if method == "dms":
+        assert rmse(sharp.lst.values, truth) < 0.8 * rmse(plain, truth)
+
+
+@EVERY
+def test_no_value_out_of_nothing(method):
+    """Invariant 2: nothing under an unusable coarse pixel or where a predictor is missing."""
+    thermal, fine, _ = known_scene(holes=0.1)
+    data = fine.data.values.copy()
+    data[1, 40:60, 30:50] = np.nan
+    fine = predictor_stack(data, fine.geobox)
+    written = np.isfinite(sharpen(thermal, fine, method=method).lst.values)
+    under = GridPair(thermal.geobox, fine.geobox).lookup(thermal.usable.values, False)
+    np.testing.assert_array_equal(written, under & fine.valid)
+
+
+@EVERY
+def test_same_seed_same_bytes_and_inputs_untouched(method):
+    thermal, fine, _ = known_scene(holes=0.05)
+    before = thermal.lst.values.tobytes(), fine.data.values.tobytes()
+    runs = [sharpen(thermal, fine, method=method).lst.values.tobytes() for _ in range(2)]
+    assert runs[0] == runs[1]
+    assert before == (thermal.lst.values.tobytes(), fine.data.values.tobytes())
+
+
+@EVERY
+def test_unit_of_the_predictors_does_not_matter(method):
+    thermal, fine, _ = known_scene()
+    scaled = predictor_stack(fine.data.values * np.float32(8192), fine.geobox)
+    one, other = (sharpen(thermal, f, method=method).lst.values for f in (fine, scaled))
+    np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+@EVERY
+def test_result_tells_what_was_done(method):
+    thermal, fine, _ = known_scene(noise=0.2)
+    sharp = sharpen(thermal, fine, method=method)
+    numbers = sharp.diagnostics
+    assert sharp.method == method
+    assert sharp.lst.dtype == np.float32
+    assert sharp.geobox == fine.geobox
+    assert sharp.residual.shape == (2, *thermal.geobox.shape)
+    assert sharp.residual.odc.geobox == thermal.geobox
+    assert abs(numbers.bias_after) < 1e-3 > numbers.rmsd_after
+    assert numbers.rmsd_before > 0.01
+    assert numbers.rmsd_before == pytest.approx(
+        np.sqrt(np.nanmean(sharp.residual.values[0].astype(float) ** 2)), rel=1e-3
+    )
+    assert numbers.fine_written == np.isfinite(sharp.lst.values).sum()
+    assert numbers.coarse_trained == thermal.usable.values.sum()
+    assert set(numbers.seconds) == {"fit", "predict", "conserve"}
+
+
+def test_residual_stays_without_conservation():
+    thermal, fine, _ = known_scene(noise=0.3)
+    sharp = sharpen(thermal, fine, method="dms", conserve=False)
+    np.testing.assert_array_equal(*sharp.residual.values)
+    assert sharp.diagnostics.rmsd_after > 0.05
+    assert sharp.settings["conserve"] is False
+
+
+@EVERY
+def test_too_few_pixels(method):
+    thermal, fine, _ = known_scene()
+    usable = np.zeros(thermal.geobox.shape, bool)
+    usable[5, 5:14] = True
+    few = thermal_scene(np.where(usable, thermal.lst.values, np.nan), thermal.geobox)
+    with pytest.raises(TooFewPixels, match="at least 10"):
+        sharpen(few, fine, method=method)
+
+
+@pytest.mark.parametrize("method", ["dms", "tsharp"])
+def test_constant_predictors(method):
+    thermal, fine, _ = known_scene()
+    flat = predictor_stack(np.full_like(fine.data.values, 0.3), fine.geobox)
+    with pytest.raises(NothingToLearn, match="constant"):
+        sharpen(thermal, flat, method=method)
+    assert returned(sharpen(thermal, flat, method="bicubic"), thermal) < 0.01
+
+
+def test_one_constant_band_among_others_is_no_obstacle():
+    thermal, fine, truth = known_scene()
+    data = fine.data.values.copy()
+    data[1] = 0.25
+    sharp = sharpen(thermal, predictor_stack(data, fine.geobox), method="dms")
+    assert rmse(sharp.lst.values, truth) < 1.0
+
+
+def test_one_predictor_is_enough():
+    thermal, fine, truth = known_scene(bands=1)
+    plain = sharpen(thermal, fine, method="bicubic", conserve=False)
+    sharp = sharpen(thermal, fine, method="dms")
+    assert rmse(sharp.lst.values, truth) < 0.6 * rmse(plain.lst.values, truth)
+
+
+def test_plain_bicubic_is_the_cubic_spline_of_radiance():
+    from scipy import ndimage
+
+    thermal, fine, _ = known_scene()
+    plain = Bicubic().sharpen(thermal, fine, conserve=False).lst.values
+    pair = GridPair(thermal.geobox, fine.geobox)
+    y, x = np.broadcast_arrays(*pair.overlap.located())
+    rows, cols = thermal.geobox.shape
+    at = [np.clip(y, 0, rows - 1), np.clip(x, 0, cols - 1)]
+    known = thermal.lst.values
+    nearest = ndimage.distance_transform_edt(
+        np.isnan(known), return_distances=False, return_indices=True
+    )
+    filled = to_radiance(known[tuple(nearest)])
+    twin = to_kelvin(ndimage.map_coordinates(filled, at, order=3, mode="mirror"))
+    shown = np.isfinite(plain)
+    np.testing.assert_allclose(plain[shown], twin[shown], atol=1e-3)
+
+
+def test_tsharp_recovers_its_own_equation():
+    """Temperature made by T = a + b (1 - NDVI)^0.625 must come back as it was."""
+    thermal, fine, _ = known_scene()
+    cover = bare_fraction(fine)
+    truth = 290 + 25 * cover
+    pair = GridPair(thermal.geobox, fine.geobox)
+    lst = np.where(thermal.usable, pair.aggregate(truth), np.nan)
+    method = TsHARP()
+    sharp = method.sharpen(thermal_scene(lst, thermal.geobox), fine)
+    assert method.intercept_ == pytest.approx(290, abs=0.1)
+    assert method.slope_ == pytest.approx(25, abs=0.1)
+    assert method.r2_ == pytest.approx(1, abs=1e-4)
+    # The means are of radiance, not of temperature: a few hundredths of a kelvin apart.
+    assert rmse(sharp.lst.values, truth) < 0.05
+
+
+def test_tsharp_takes_an_ndvi_band_or_red_and_nir():
+    thermal, fine, _ = known_scene()
+    red, nir = fine.data.values[2], fine.data.values[3]
+    ndvi = predictor_stack(((nir - red) / (nir + red))[None], fine.geobox, ("ndvi",))
+    np.testing.assert_allclose(bare_fraction(ndvi), bare_fraction(fine), atol=1e-5)
+    with pytest.raises(MissingBands, match="--bands red=3,nir=4"):
+        sharpen(thermal, predictor_stack(fine.data.values[:2], fine.geobox), method="tsharp")
+
+
+def test_dms_window_follows_a_relation_that_changes_from_place_to_place():
+    fine, coarse = geobox((210, 210), 20.0), geobox((60, 60), 70.0)
+    _, predictors, _ = known_scene(fine=fine, coarse=coarse, bands=2)
+    tilt = np.linspace(-1, 1, 210)[None, :]
+    truth = 300 + 60 * tilt * (predictors.data.values[0] - 0.3).astype(float)
+    lst = to_kelvin(GridPair(coarse, fine).aggregate(to_radiance(truth)))
+    thermal = thermal_scene(lst, coarse)
+    everywhere = sharpen(thermal, predictors, method="dms", window=0)
+    local = sharpen(thermal, predictors, method="dms", window=15)
+    assert rmse(local.lst.values, truth) < 0.75 * rmse(everywhere.lst.values, truth)
+
+
+def test_dms_has_no_seams_between_windows():
+    """Steps across window borders must be no larger than elsewhere."""
+    thermal, fine, _ = known_scene(noise=0.5, seed=2)
+    method = DMS(window=10).fit(thermal, fine)
+    image = method.predict(fine).values
+    steps = np.abs(np.diff(image, axis=1))
+    border = (np.arange(1, 132) % 35) == 0
+    assert np.nanmedian(steps[:, 1:][:, border]) < 1.3 * np.nanmedian(steps)
+
+
+@pytest.mark.parametrize(
+    "regressor", [RandomForestRegressor(n_estimators=10), LinearRegression()], ids=lambda r: str(r)
+)
+def test_any_scikit_learn_regressor_takes_the_place_of_the_trees(regressor):
+    thermal, fine, truth = known_scene()
+    sharp = sharpen(thermal, fine, method=DMS(window=0, regressor=regressor))
+    assert returned(sharp, thermal) < 0.01
+    plain = sharpen(thermal, fine, method="bicubic", conserve=False)
+    assert rmse(sharp.lst.values, truth) < rmse(plain.lst.values, truth)
+    assert not hasattr(regressor, "n_features_in_"), "the user's regressor must stay unfitted"
+
+
+def test_prediction_on_another_grid_than_the_one_fitted_on():
+    thermal, fine, _ = known_scene()
+    method = DMS(window=10).fit(thermal, fine)
+    whole = method.predict(fine).values
+    part = fine.crop((slice(20, 90), slice(30, 100)))
+    np.testing.assert_allclose(method.predict(part).values, whole[20:90, 30:100], atol=1e-4)
+
+
+def test_weights_follow_homogeneity():
+    """Equal to the definition, pixel by pixel, on nested grids."""
+    fine, coarse = geobox((40, 40), 20.0), geobox((10, 10), 80.0)
+    rng = np.random.default_rng(0)
+    data = (0.3 + 0.1 * rng.random((2, 40, 40)) * np.linspace(0.1, 1, 40)).astype(np.float32)
+    trained = np.ones((10, 10), bool)
+    samples = coarsen(GridPair(coarse, fine), predictor_stack(data, fine), trained)
+    blocks = data.astype(float).reshape(2, 10, 4, 10, 4).swapaxes(2, 3).reshape(2, 10, 10, 16)
+    np.testing.assert_allclose(samples.means, blocks.mean(-1), atol=1e-6)
+    variation = (blocks.std(-1) / blocks.mean(-1)).mean(0)
+    np.testing.assert_allclose(samples.heterogeneity, variation, atol=1e-5)
+    inverse = 1 / variation
+    weight = (inverse - inverse.min()) / np.ptp(inverse)
+    weight[variation > np.quantile(variation, 0.8)] /= 2
+    np.testing.assert_allclose(homogeneity_weight(samples), weight, atol=1e-4)
+
+
+def test_degraded_pixels_count_less():
+    thermal, fine, _ = known_scene()
+    rng = np.random.default_rng(0)
+    bad = rng.random(thermal.geobox.shape) < 0.3
+    lst = np.where(bad, thermal.lst.values + 6, thermal.lst.values)
+    trusting = thermal_scene(lst, thermal.geobox)
+    box = thermal.geobox
+    wary = thermal_scene(lst, box, weight=raster(np.where(bad, 0.01, 1.0), box))
+    images = [DMS(window=0).fit(s, fine).predict(fine).values.mean() for s in (trusting, wary)]
+    assert images[0] - images[1] > 1
+
+
+def test_unknown_methods_and_options_are_named():
+    thermal, fine, _ = known_scene()
+    with pytest.raises(UsageError, match="no method 'kriging'.*bicubic, dms, tsharp"):
+        sharpen(thermal, fine, method="kriging")
+    with pytest.raises(UsageError, match="bicubic does not take window"):
+        sharpen(thermal, fine, method="bicubic", window=3)
