@@ -24,7 +24,8 @@ from factories_thermal import (
 )
 from thermosharp.errors import UnreadableFile, UnsupportedProduct, UsageError
 from thermosharp.products import open_thermal
-from thermosharp.products.filenames import date_in_name, parse_granule
+from thermosharp.products.dates import date_in
+from thermosharp.products.filenames import parse_granule
 from thermosharp.products.quality import NO_QC, decode_qc, field
 
 CLEAR = np.zeros(SHAPE, "uint16")
@@ -121,7 +122,7 @@ def test_other_names_are_not_ours(name):
     ],
 )
 def test_dates_in_other_names(name, when):
-    assert date_in_name(Path(name)) == when
+    assert date_in(Path(name).stem) == when
 
 
 # --- QC bits -----------------------------------------------------------------------------------

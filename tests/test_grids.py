@@ -7,9 +7,9 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
-from scenes_for_tests import geobox
 from scipy import ndimage
 
+from scenes_for_tests import geobox
 from thermosharp.errors import FineTooCoarse
 from thermosharp.grids import GridPair, common_window, fill_nearest
 from thermosharp.overlap import GeneralOverlap, SeparableOverlap, _general, to_pixels

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from scenes_for_tests import geobox, known_scene, predictor_stack, rmse, thermal_scene
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 
+from scenes_for_tests import geobox, known_scene, predictor_stack, rmse, thermal_scene
 from thermosharp.errors import MissingBands, NothingToLearn, TooFewPixels, UsageError
 from thermosharp.grids import GridPair
 from thermosharp.radiometry import to_kelvin, to_radiance
@@ -273,7 +273,7 @@ def test_degraded_pixels_count_less():
 
 def test_unknown_methods_and_options_are_named():
     thermal, fine, _ = known_scene()
-    with pytest.raises(UsageError, match="no method 'kriging'.*bicubic, dms, tsharp"):
+    with pytest.raises(UsageError, match=r"no method 'kriging'.*bicubic, dms, tsharp"):
         sharpen(thermal, fine, method="kriging")
     with pytest.raises(UsageError, match="bicubic does not take window"):
         sharpen(thermal, fine, method="bicubic", window=3)

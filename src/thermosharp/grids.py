@@ -49,11 +49,7 @@ class GridPair:
     @cached_property
     def ratio(self) -> float:
         """Coarse pixel width over fine pixel width, at the middle of the fine grid."""
-        rows, cols = self.fine.shape
-        y, x = rows / 2 + np.array([0.0, 1.0, 0.0]), cols / 2 + np.array([0.0, 0.0, 1.0])
-        y, x = to_pixels(self.fine, self.coarse, y, x)
-        area = abs((y[1] - y[0]) * (x[2] - x[0]) - (y[2] - y[0]) * (x[1] - x[0]))
-        return float(1 / np.sqrt(area)) if area > 0 and np.isfinite(area) else np.inf
+        return pixel_ratio(self.coarse, self.fine)
 
     @cached_property
     def overlap(self) -> Overlap:
@@ -163,6 +159,15 @@ class GridPair:
         return correction
 
 
+def pixel_ratio(coarse: GeoBox, fine: GeoBox) -> float:
+    """Pixel width of one grid over that of another, at the middle of the second; by area."""
+    rows, cols = fine.shape
+    y, x = rows / 2 + np.array([0.0, 1.0, 0.0]), cols / 2 + np.array([0.0, 0.0, 1.0])
+    y, x = to_pixels(fine, coarse, y, x)
+    area = abs((y[1] - y[0]) * (x[2] - x[0]) - (y[2] - y[0]) * (x[1] - x[0]))
+    return float(1 / np.sqrt(area)) if area > 0 and np.isfinite(area) else np.inf
+
+
 def common_window(grid: GeoBox, other: GeoBox, *, pad: int = 0) -> Window | None:
     """Smallest window of `grid` that holds all it shares with `other`.
 
@@ -217,7 +222,7 @@ def shared_window(
 def in_degrees(geobox: GeoBox) -> str:
     """Say where a grid lies, in degrees of longitude and latitude."""
     west, south, east, north = geobox.geographic_extent.boundingbox
-    return f"{west:.3f},{south:.3f} to {east:.3f},{north:.3f} degrees (W,S to E,N)"
+    return f"{west:.3f},{south:.3f} to {east:.3f},{north:.3f} degrees"
 
 
 def fill_nearest(image: Array) -> Array:

@@ -8,14 +8,15 @@ _SHAPES = (
     r"(?<!\d)(?P<year>\d{4})(?P<month>\d{2})(?P<day>\d{2})(?:T(?P<clock>\d{6}))?(?!\d)",
     r"(?<!\d)(?P<year>\d{4})(?P<dash>[-_.])(?P<month>\d{2})(?P=dash)(?P<day>\d{2})(?!\d)",
 )
-_EARLIEST, _LATEST = 1980, 2100
+#: First Landsat; and far enough ahead.
+_EARLIEST, _LATEST = 1972, 2100
 
 
 def date_in(name: str) -> datetime | date | None:
     """Return the first date a name tells, with its time (UTC) where it tells one.
 
     Understood are ``20230714``, ``20230714T184312``, ``2023-07-14`` and ``doy2023195`` (with or
-    without ``HHMMSS``). Digits that are no day between 1980 and 2100 are something else: a tile,
+    without ``HHMMSS``). Digits that are no day between 1972 and 2100 are something else: a tile,
     an orbit, a serial number.
     """
     hits = sorted(

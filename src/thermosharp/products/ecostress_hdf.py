@@ -14,7 +14,8 @@ from rasterio.transform import from_bounds
 from thermosharp.errors import UnreadableFile, UnsupportedProduct
 from thermosharp.products.assembly import build_scene, companions_record, trust_everything
 from thermosharp.products.companions import Layer
-from thermosharp.products.filenames import GranuleName, date_in_name
+from thermosharp.products.dates import date_in
+from thermosharp.products.filenames import GranuleName
 from thermosharp.products.lst_rules import Packing
 from thermosharp.products.lst_scale import resolve_lst
 from thermosharp.products.options import ThermalOptions
@@ -97,7 +98,7 @@ def open_gridded(path: Path, name: GranuleName | None, options: ThermalOptions) 
         geobox,
         resolved,
         masks,
-        acquired=date_in_name(path) if name is None else name.acquired,
+        acquired=date_in(path.stem) if name is None else name.acquired,
         product="ECO_L2G_LSTE" if name is None else f"{name.product}.{name.collection:03d}",
         provenance={"companions": companions_record(companions), "tags": tags},
     )

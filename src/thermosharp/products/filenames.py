@@ -243,31 +243,6 @@ def parse_landsat(path: Path) -> LandsatName | None:
     )
 
 
-_DATES = (
-    (re.compile(r"doy(\d{13})(?!\d)", _FLAGS), "%Y%j%H%M%S"),
-    (re.compile(r"doy(\d{7})(?!\d)", _FLAGS), "%Y%j"),
-    (re.compile(r"(?<!\d)(\d{8}T\d{6})(?!\d)", _FLAGS), "%Y%m%dT%H%M%S"),
-    (re.compile(r"(?<!\d)(\d{4}-\d{2}-\d{2})(?!\d)", _FLAGS), "%Y-%m-%d"),
-    (re.compile(r"(?<!\d)(\d{8})(?!\d)", _FLAGS), "%Y%m%d"),
-)
-
-
-def date_in_name(path: Path) -> datetime | date | None:
-    """Find when an image of unknown origin was taken, if its name holds a date.
-
-    ``doyYYYYDDD[HHMMSS]``, ``YYYYMMDD[THHMMSS]`` or ``YYYY-MM-DD``, of a year from 1972 on.
-    """
-    for pattern, layout in _DATES:
-        for text in pattern.findall(path.stem):
-            try:
-                when = _utc(text, layout) if "%S" in layout else _day(text, layout)
-            except ValueError:
-                continue
-            if 1972 <= when.year <= 2100:
-                return when
-    return None
-
-
 def _utc(text: str, layout: str) -> datetime:
     return datetime.strptime(text.upper(), layout).replace(tzinfo=UTC)
 

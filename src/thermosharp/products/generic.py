@@ -4,7 +4,7 @@ from pathlib import Path
 
 from thermosharp.findings import Finding
 from thermosharp.products.assembly import build_scene, read_lst, tags_of, trust_everything
-from thermosharp.products.filenames import date_in_name
+from thermosharp.products.dates import date_in
 from thermosharp.products.options import ThermalOptions
 from thermosharp.products.quality import quality_ignored
 from thermosharp.scenes import ThermalScene
@@ -36,7 +36,7 @@ def open_generic(path: Path, options: ThermalOptions) -> ThermalScene:
         info.geobox,
         resolved,
         trust_everything(resolved.kelvin, unknown if options.quality else quality_ignored()),
-        acquired=date_in_name(path),
+        acquired=date_in(path.stem),
         product="unknown",
         provenance={"companions": {}, "tags": tags_of(info)},
     )

@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from thermosharp.errors import AmbiguousInput, NothingFound, UsageError
 from thermosharp.findings import Finding
+from thermosharp.grids import shared_window
 from thermosharp.products.bands import (
     MASKS,
     OTHER,
@@ -23,7 +24,7 @@ from thermosharp.products.bands import (
     role_of,
 )
 from thermosharp.products.dates import date_in, day_of
-from thermosharp.products.images import PredictorImage, window_under
+from thermosharp.products.images import PredictorImage
 from thermosharp.products.layers import Band, Layer, Mask, Plan
 from thermosharp.products.raster import RasterInfo, inspect
 from thermosharp.products.reflectance import decode
@@ -231,7 +232,7 @@ def _at_resolution(folder: Path, bands: Sequence[Band], resolution: float) -> li
     ordered = sorted(kept.values(), key=lambda b: (_WAVELENGTH_ORDER.get(b.name, last), b.name))
     reference = max(ordered, key=lambda band: sizes[band.info.path]).info
     for band in ordered:
-        window_under(
+        shared_window(
             band.info.geobox, reference.geobox, names=(band.info.path.name, reference.path.name)
         )
     return ordered
@@ -246,6 +247,7 @@ def _grid_size(sizes: Sequence[float], resolution: float) -> float:
 def pixel_metres(geobox: GeoBox) -> float:
     """Side of a square as large as a pixel, m, at the middle of the grid."""
     side = float(np.sqrt(abs(geobox.affine.determinant)))
+    assert geobox.crs is not None, "rasters without CRS are refused when they are opened"
     factor = float(geobox.crs.proj.axis_info[0].unit_conversion_factor)
     if not geobox.crs.geographic:
         return side * factor

@@ -6,12 +6,11 @@ from datetime import date, datetime
 from typing import Any
 
 import numpy as np
-import rasterio.warp
 from odc.geo.geobox import GeoBox
-from rasterio.errors import RasterioError
 
 from thermosharp.errors import AmbiguousInput, NoOverlap, UsageError
 from thermosharp.findings import Finding
+from thermosharp.grids import shared_window
 from thermosharp.products.bands import distinct
 from thermosharp.products.dates import day_of, gap
 from thermosharp.products.layers import Plan
@@ -62,7 +61,7 @@ class PredictorImage:
             A further image has no place in common with this one.
         """
         for image in further:
-            window_under(image.geobox, self.geobox, names=(image.name, self.name))
+            shared_window(image.geobox, self.geobox, names=(image.name, self.name))
         return replace(self, more=(*self.more, *further))
 
     def open(self, window: Window | None = None) -> PredictorStack:
@@ -117,58 +116,6 @@ def _inside(window: Window | None, geobox: GeoBox) -> Window:
     return slice(*spans[0][:2]), slice(*spans[1][:2])
 
 
-def window_under(
-    fine: GeoBox, other: GeoBox, *, names: tuple[str, str] = ("The fine image", "the other")
-) -> Window:
-    """Return the rows and columns of a fine grid that lie under another grid, in any CRS.
-
-    Raises
-    ------
-    NoOverlap
-        They have no place in common.
-    """
-    bounds = other.boundingbox
-    try:
-        left, bottom, right, top = rasterio.warp.transform_bounds(
-            str(other.crs.to_wkt()), str(fine.crs.to_wkt()), *bounds
-        )
-    except RasterioError as error:
-        raise _apart(fine, other, names) from error
-    col, row = ~fine.affine * (
-        np.array([left, right, left, right]),
-        np.array([bottom, bottom, top, top]),
-    )
-    if not np.isfinite([*col, *row]).all():
-        raise _apart(fine, other, names)
-    # A millionth of a pixel of touch is no overlap.
-    spans = [
-        (
-            max(int(np.floor(axis.min() + 1e-6)), 0),
-            min(int(np.ceil(axis.max() - 1e-6)), size),
-        )
-        for axis, size in zip((row, col), fine.shape, strict=True)
-    ]
-    if any(start >= stop for start, stop in spans):
-        raise _apart(fine, other, names)
-    return slice(*spans[0]), slice(*spans[1])
-
-
-def _apart(fine: GeoBox, other: GeoBox, names: tuple[str, str]) -> NoOverlap:
-    return NoOverlap(
-        f"{names[0]} and {names[1]} have no place in common",
-        expected="images of the same area",
-        came=f"{_degrees(fine)} against {_degrees(other)}",
-        advice="check that both are of the area you mean, and that their projections are right",
-    )
-
-
-def _degrees(geobox: GeoBox) -> str:
-    west, south, east, north = rasterio.warp.transform_bounds(
-        str(geobox.crs.to_wkt()), "EPSG:4326", *geobox.boundingbox
-    )
-    return f"{west:.3f},{south:.3f} to {east:.3f},{north:.3f} degrees"
-
-
 def nearest(
     images: Sequence[PredictorImage],
     acquired: datetime | date | None,
@@ -220,7 +167,7 @@ def _overlapping(images: Sequence[PredictorImage], over: GeoBox) -> list[Predict
     found, apart = [], None
     for image in images:
         try:
-            window_under(image.geobox, over, names=(image.name, "the thermal image"))
+            shared_window(image.geobox, over, names=(image.name, "the thermal image"))
         except NoOverlap as error:
             apart = error
         else:
@@ -234,9 +181,9 @@ def _covered(image: PredictorImage, over: GeoBox | None) -> float:
     """Share of a grid that an image covers, to a percent."""
     if over is None:
         return 0.0
-    rows, cols = window_under(over, image.geobox)
+    rows, cols = shared_window(over, image.geobox)
     pixels = (rows.stop - rows.start) * (cols.stop - cols.start)
-    return round(pixels / (over.shape[0] * over.shape[1]), 2)
+    return float(round(pixels / (over.shape[0] * over.shape[1]), 2))
 
 
 def date_gap(

@@ -9,6 +9,7 @@ from odc.geo.geobox import GeoBox
 
 from thermosharp.errors import AmbiguousInput, NothingFound, UnsupportedProduct, UsageError
 from thermosharp.findings import Finding
+from thermosharp.grids import shared_window
 from thermosharp.products import sentinel2
 from thermosharp.products.bands import BandChoice, parse_bands
 from thermosharp.products.dates import day_of
@@ -17,7 +18,6 @@ from thermosharp.products.images import (
     PredictorImage,
     date_gap,
     nearest,
-    window_under,
 )
 from thermosharp.products.raster import inspect
 from thermosharp.scenes import PredictorStack, ThermalScene
@@ -28,7 +28,6 @@ __all__ = [
     "find_predictors",
     "nearest",
     "open_predictors",
-    "window_under",
 ]
 
 Bands = str | Sequence[str] | Mapping[str, int] | BandChoice | None
@@ -83,7 +82,7 @@ def open_predictors(
     if window_of is None:
         return image.open()
     grid = window_of.geobox if isinstance(window_of, ThermalScene) else window_of
-    return image.open(window_under(image.geobox, grid, names=(image.name, "the area asked for")))
+    return image.open(shared_window(image.geobox, grid, names=(image.name, "the area asked for")))
 
 
 def _as_list(path_or_paths: str | Path | Sequence[str | Path]) -> list[Path]:
