@@ -600,7 +600,9 @@ def test_area_average_is_that_of_gdal() -> None:
         values[0], gdal, src_transform=source.affine, src_crs="EPSG:32631", src_nodata=np.nan,
         dst_transform=target.affine, dst_crs="EPSG:32631", resampling=Resampling.average,
     )  # fmt: skip
-    inner = slice(1, -2), slice(1, -2)  # at its rim GDAL takes whole pixels for the parts it sees
+    inner = np.isfinite(own[0])
+    inner[0], inner[:, 0] = False, False  # at its rim GDAL counts pixels whole that it sees in part
+    assert inner.sum() > 100
     np.testing.assert_allclose(own[0][inner], gdal[inner], atol=1e-6)
     np.testing.assert_allclose(own[0], slow_area_mean(values[0], source, target), atol=1e-6)
     flipped = GeoBox((37, 41), source.affine * Affine(1, 0, 0, 0, -1, 37), "EPSG:32631")

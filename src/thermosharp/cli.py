@@ -6,7 +6,7 @@ Heavy libraries are imported inside the commands, so that ``--help`` is quick.
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.console import Console
 from thermosharp.errors import ThermosharpError, UsageError
 
 if TYPE_CHECKING:
+    from thermosharp.products.lst_rules import Units
     from thermosharp.workflow import Outcome, SharpenRun
 
 app = typer.Typer(
@@ -163,22 +164,20 @@ def sharpen(
     """  # noqa: E501
     _log(verbose)
     from thermosharp.extents import Extent
+    from thermosharp.products.options import ThermalOptions
     from thermosharp.workflow import SharpenOptions, SharpenRun
 
     if aoi is not None and extent is not None:
         raise UsageError("--aoi and --extent exclude each other", advice="give one of them")
-    thermal: dict[str, Any] = {
-        "units": units,
-        "quality": not no_quality,
-        "qc_accept": _words(qc_accept),
-        "qc_dir": qc,
-        "cloud_dir": cloud,
-        "water_dir": water,
-        "fix": _words(",".join(fix or ())),
-    }
-    for option, folder in (("--qc", qc), ("--cloud", cloud), ("--water", water)):
-        if folder is not None and not folder.is_dir():
-            raise UsageError(f"There is no folder {folder}", advice=f"check the path at {option}")
+    thermal = ThermalOptions(
+        units=cast("Units", units),
+        quality=not no_quality,
+        qc_accept=_words(qc_accept),
+        qc_dir=qc,
+        cloud_dir=cloud,
+        water_dir=water,
+        fix=frozenset(_words(",".join(fix or ()))),
+    )
     options = SharpenOptions(
         lst=tuple(lst),
         fine=tuple(fine),

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,15 +12,15 @@ from thermosharp.errors import AmbiguousInput, OutputTaken, ThermosharpError, Us
 from thermosharp.extents import Extent
 from thermosharp.findings import Finding
 from thermosharp.placement import crop, partial_overlap, place, usable_fraction
-from thermosharp.products import date_gap, find_predictors, find_thermal, nearest, open_thermal
+from thermosharp.products import date_gap, find_predictors, find_thermal, nearest
 from thermosharp.products.images import PredictorImage
+from thermosharp.products.options import ThermalOptions
+from thermosharp.products.thermal import read_thermal
 from thermosharp.sharpeners import DEFAULT_METHOD, make_sharpener
 from thermosharp.writing import check_writable, finished, summary_row, write_scene, write_summary
+from thermosharp.writing.record import plain
 
 logger = logging.getLogger(__name__)
-
-#: Repairs that `--fix` knows.
-FIXES = ("LST_SCALED_TWICE", "LST_TUTORIAL_BIAS")
 
 Status = Literal["done", "kept", "skipped", "failed"]
 
@@ -42,8 +42,8 @@ class SharpenOptions:
     extent : Extent
     min_usable : float
         Scenes with a smaller usable share of the swath in the area are skipped.
-    thermal : mapping
-        Keywords of :func:`thermosharp.products.open_thermal`.
+    thermal : ThermalOptions
+        How the thermal images are read.
     bands : str, optional
     resolution : int
         See :func:`thermosharp.products.find_predictors`.
@@ -60,7 +60,7 @@ class SharpenOptions:
     method_options: Mapping[str, Any] = field(default_factory=dict)
     extent: Extent = field(default_factory=Extent)
     min_usable: float = 0.25
-    thermal: Mapping[str, Any] = field(default_factory=dict)
+    thermal: ThermalOptions = field(default_factory=ThermalOptions)
     bands: str | None = None
     resolution: int = 20
     overwrite: bool = False
@@ -71,18 +71,12 @@ class SharpenOptions:
             raise UsageError(
                 f"--min-usable {self.min_usable:g} is no share", expected="a number from 0 to 1"
             )
-        if unknown := sorted(set(self.thermal.get("fix", ())) - set(FIXES)):
-            raise UsageError(
-                f"--fix does not know {', '.join(unknown)}", expected=" or ".join(FIXES)
-            )
         make_sharpener(self.method, **self.method_options)
 
     def told(self) -> dict[str, Any]:
         """Return what decides the result, as JSON types, to record and to compare on a rerun."""
-        thermal = {
-            name: sorted(map(str, v)) if isinstance(v, tuple | list | frozenset) else v
-            for name, v in self.thermal.items()
-        }
+        thermal = asdict(self.thermal)
+        del thermal["name"]
         return {
             "method": self.method,
             **self.method_options,
@@ -91,7 +85,7 @@ class SharpenOptions:
             "bands": self.bands,
             "resolution": self.resolution,
             "fine": [str(path) for path in self.fine],
-            **{name: str(v) if isinstance(v, Path) else v for name, v in thermal.items()},
+            **plain(thermal),
         }
 
 
@@ -210,7 +204,7 @@ class SharpenRun:
 
     def _sharpen(self, name: str, path: Path, images: list[PredictorImage]) -> Outcome:
         options, start = self.options, time.perf_counter()
-        thermal = open_thermal(path, name=name, **options.thermal)
+        thermal = read_thermal(path, replace(options.thermal, name=name))
         image = nearest(images, thermal.acquired, over=thermal.geobox)
         findings = (
             date_gap(thermal.acquired, image.acquired),

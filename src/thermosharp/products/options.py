@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from thermosharp.errors import UsageError
 from thermosharp.products.lst_rules import Units
 
 QC_LEVELS = ("best", "nominal")
+
+#: Faults of LST that can be repaired on demand.
+FIXES = ("LST_SCALED_TWICE", "LST_TUTORIAL_BIAS")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +20,7 @@ class ThermalOptions:
     Raises
     ------
     UsageError
-        An unknown QC level, none at all, or a folder that does not exist.
+        An unknown unit, fault or QC level, no level at all, or a folder that does not exist.
     """
 
     units: Units = "auto"
@@ -29,6 +33,15 @@ class ThermalOptions:
     name: str | None = None
 
     def __post_init__(self) -> None:
+        if self.units not in get_args(Units):
+            raise UsageError(
+                f"There is no unit {self.units!r} for LST",
+                expected="one of " + ", ".join(get_args(Units)),
+            )
+        if unknown := sorted(self.fix - set(FIXES)):
+            raise UsageError(
+                f"{', '.join(unknown)} cannot be repaired", expected=" or ".join(FIXES)
+            )
         if not self.qc_accept or not set(self.qc_accept) <= set(QC_LEVELS):
             raise UsageError(
                 "These quality levels cannot be asked for",

@@ -87,7 +87,6 @@ def open_thermal(
     UnknownScale, ScaledTwice
         The numbers are no temperatures.
     """
-    path = Path(path)
     options = ThermalOptions(
         units=units,
         quality=quality,
@@ -98,6 +97,11 @@ def open_thermal(
         fix=frozenset(_words(fix)),
         name=name,
     )
+    return read_thermal(Path(path), options)
+
+
+def read_thermal(path: Path, options: ThermalOptions) -> ThermalScene:
+    """Do as :func:`open_thermal`, with the options in one piece."""
     if not path.is_file():
         raise UsageError(
             f"There is no thermal image {path}",
