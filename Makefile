@@ -11,7 +11,7 @@ demo: $(VENV)/.installed  ## a made-up city, sharpened and scored; no account, n
 	$(BIN)/thermosharp demo -o $(DEMO)
 
 test: lint  ## everything that CI runs; pytest's summary comes last
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.developing
 	$(BIN)/ruff check .
