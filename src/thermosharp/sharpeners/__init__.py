@@ -4,18 +4,19 @@ from typing import Any
 
 from thermosharp.errors import UsageError
 from thermosharp.scenes import PredictorStack, SharpenedScene, ThermalScene
+from thermosharp.sharpeners.atprk import ATPRK
 from thermosharp.sharpeners.base import Sharpener
 from thermosharp.sharpeners.dms import DMS
 from thermosharp.sharpeners.interpolate import Bicubic
 from thermosharp.sharpeners.tsharp import TsHARP
 
 #: Every method by the name `--method` takes.
-METHODS: dict[str, type[Sharpener]] = {cls.name: cls for cls in (DMS, TsHARP, Bicubic)}
+METHODS: dict[str, type[Sharpener]] = {cls.name: cls for cls in (DMS, ATPRK, TsHARP, Bicubic)}
 
 #: What `sharpen` does when no method is named.
 DEFAULT_METHOD = "dms"
 
-__all__ = ["DEFAULT_METHOD", "DMS", "METHODS", "Bicubic", "Sharpener", "TsHARP", "sharpen"]
+__all__ = ["ATPRK", "DEFAULT_METHOD", "DMS", "METHODS", "Bicubic", "Sharpener", "TsHARP", "sharpen"]
 
 
 def sharpen(
@@ -34,7 +35,7 @@ def sharpen(
     predictors : PredictorStack
         On a finer grid, in any coordinate reference system.
     method : str or Sharpener
-        ``dms``, ``tsharp`` or ``bicubic``, or a sharpener of your own making.
+        ``dms``, ``atprk``, ``tsharp`` or ``bicubic``, or a sharpener of your own making.
     conserve : bool
         Hold the area means, in radiance, to the observed image.
     **options
