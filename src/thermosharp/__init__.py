@@ -5,6 +5,7 @@
 >>> fine = ts.open_predictors("S2_20m_2023-07-14.tif")
 >>> sharp = ts.sharpen(thermal, fine)
 >>> sharp.to_cog("out/")
+>>> print(ts.evaluate(thermal, fine))
 """
 
 from importlib import import_module
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from thermosharp.errors import ThermosharpError
+    from thermosharp.evaluation import evaluate
     from thermosharp.findings import Finding
     from thermosharp.products import find_thermal, open_predictors, open_thermal
     from thermosharp.scenes import Diagnostics, PredictorStack, SharpenedScene, ThermalScene
+    from thermosharp.scorecard import Evaluation
     from thermosharp.sharpeners import DMS, Bicubic, Sharpener, TsHARP, sharpen
 
 #: Where each public name lives. They are imported when first used: the command line answers
@@ -23,6 +26,7 @@ _HOMES = {
     "Bicubic": "sharpeners",
     "DMS": "sharpeners",
     "Diagnostics": "scenes",
+    "Evaluation": "scorecard",
     "Finding": "findings",
     "PredictorStack": "scenes",
     "SharpenedScene": "scenes",
@@ -30,6 +34,7 @@ _HOMES = {
     "ThermalScene": "scenes",
     "ThermosharpError": "errors",
     "TsHARP": "sharpeners",
+    "evaluate": "evaluation",
     "find_thermal": "products",
     "open_predictors": "products",
     "open_thermal": "products",
@@ -40,6 +45,7 @@ __all__ = [
     "DMS",
     "Bicubic",
     "Diagnostics",
+    "Evaluation",
     "Finding",
     "PredictorStack",
     "SharpenedScene",
@@ -47,6 +53,7 @@ __all__ = [
     "ThermalScene",
     "ThermosharpError",
     "TsHARP",
+    "evaluate",
     "find_thermal",
     "open_predictors",
     "open_thermal",

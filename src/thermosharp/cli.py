@@ -5,16 +5,34 @@ Heavy libraries are imported inside the commands, so that ``--help`` is quick.
 
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from thermosharp.cli_options import (
+    Aoi,
+    Bands,
+    CloudFolder,
+    Fine,
+    Fix,
+    LstUnits,
+    NoQuality,
+    QcAccept,
+    QcFolder,
+    Resolution,
+    Seed,
+    Verbose,
+    WaterFolder,
+    read_extent,
+    thermal_options,
+)
 from thermosharp.errors import ThermosharpError, UsageError
 
 if TYPE_CHECKING:
-    from thermosharp.products.lst_rules import Units
+    from thermosharp.findings import Finding
     from thermosharp.workflow import Outcome, SharpenRun
 
 app = typer.Typer(
@@ -66,15 +84,7 @@ def sharpen(
         list[Path],
         typer.Argument(help="Thermal images: files, or folders of them.", show_default=False),
     ],
-    fine: Annotated[
-        list[Path],
-        typer.Option(
-            help="The fine image: a GeoTIFF, a folder of single bands, a Sentinel-2 SAFE folder, "
-            "or a folder of dated images (each LST takes the nearest date). Given again, it adds "
-            "layers, a DEM for instance.",
-            show_default=False,
-        ),
-    ],
+    fine: Fine,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder for the results.", show_default=False)
     ],
@@ -86,9 +96,7 @@ def sharpen(
             show_default="10",
         ),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(help="The same seed gives the same bytes (methods that draw).")
-    ] = 0,
+    seed: Seed = 0,
     extent: Annotated[
         str | None,
         typer.Option(
@@ -96,57 +104,27 @@ def sharpen(
             show_default="what LST and fine image share",
         ),
     ] = None,
-    aoi: Annotated[
-        Path | None,
-        typer.Option(help="GeoJSON polygons to sharpen and cut out.", show_default=False),
-    ] = None,
-    no_quality: Annotated[
-        bool, typer.Option("--no-quality", help="Trust every pixel that has a temperature.")
-    ] = False,
-    qc_accept: Annotated[
-        str, typer.Option(help="Which QC levels count as usable: best, nominal or both.")
-    ] = "best,nominal",
-    qc: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the QC files, when not beside the LST.", show_default=False),
-    ] = None,
-    cloud: Annotated[
-        Path | None, typer.Option(help="Folder of the cloud masks.", show_default=False)
-    ] = None,
-    water: Annotated[
-        Path | None, typer.Option(help="Folder of the water masks.", show_default=False)
-    ] = None,
-    units: Annotated[
-        str, typer.Option(help="What the LST numbers are: auto, kelvin, celsius or dn.")
-    ] = "auto",
+    aoi: Aoi = None,
+    no_quality: NoQuality = False,
+    qc_accept: QcAccept = "best,nominal",
+    qc: QcFolder = None,
+    cloud: CloudFolder = None,
+    water: WaterFolder = None,
+    units: LstUnits = "auto",
     min_usable: Annotated[
         float,
         typer.Option(help="Skip scenes with a smaller usable share (0 to 1) of the swath."),
     ] = 0.25,
-    bands: Annotated[
-        str | None,
-        typer.Option(
-            help="Roles of bands without names (red=3,nir=4), or which bands to use (B04,B08).",
-            show_default=False,
-        ),
-    ] = None,
-    resolution: Annotated[int, typer.Option(help="Sentinel-2 bands at 10, 20 or 60 m.")] = 20,
-    fix: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Repair a fault by its code: LST_TUTORIAL_BIAS, LST_SCALED_TWICE.",
-            show_default=False,
-        ),
-    ] = None,
+    bands: Bands = None,
+    resolution: Resolution = 20,
+    fix: Fix = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Make finished scenes anew.")
     ] = False,
     celsius: Annotated[
         bool, typer.Option("--celsius", help="Pictures in degrees Celsius; GeoTIFFs stay in K.")
     ] = False,
-    verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="Say more, with tracebacks.")
-    ] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Sharpen thermal images you already have.
 
@@ -163,28 +141,16 @@ def sharpen(
       thermosharp sharpen ecostress/ --fine images/ --fine dem.tif --min-usable 0.75 -o out
     """  # noqa: E501
     _log(verbose)
-    from thermosharp.extents import Extent
-    from thermosharp.products.options import ThermalOptions
     from thermosharp.workflow import SharpenOptions, SharpenRun
 
-    if aoi is not None and extent is not None:
-        raise UsageError("--aoi and --extent exclude each other", advice="give one of them")
-    thermal = ThermalOptions(
-        units=cast("Units", units),
-        quality=not no_quality,
-        qc_accept=_words(qc_accept),
-        qc_dir=qc,
-        cloud_dir=cloud,
-        water_dir=water,
-        fix=frozenset(_words(",".join(fix or ()))),
-    )
+    thermal = thermal_options(units, no_quality, qc_accept, (qc, cloud, water), fix)
     options = SharpenOptions(
         lst=tuple(lst),
         fine=tuple(fine),
         output=output,
         method=method,
         method_options=_method_options(method, window, seed),
-        extent=Extent.from_geojson(aoi) if aoi is not None else Extent.parse(extent),
+        extent=read_extent(extent, aoi),
         min_usable=min_usable,
         thermal=thermal,
         bands=bands,
@@ -193,6 +159,80 @@ def sharpen(
         celsius=celsius,
     )
     raise typer.Exit(_carry_out(SharpenRun(options), output))
+
+
+@app.command()
+def evaluate(
+    lst: Annotated[
+        Path,
+        typer.Argument(
+            help="A thermal image: a file, or a folder that holds one.", show_default=False
+        ),
+    ],
+    fine: Fine,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="A method to score; may be given again.", show_default="all"),
+    ] = None,
+    seed: Seed = 0,
+    extent: Annotated[
+        str | None,
+        typer.Option(
+            help="A box W,S,E,N in degrees to evaluate on.",
+            show_default="what LST and fine image share",
+        ),
+    ] = None,
+    aoi: Aoi = None,
+    no_quality: NoQuality = False,
+    qc_accept: QcAccept = "best,nominal",
+    qc: QcFolder = None,
+    cloud: CloudFolder = None,
+    water: WaterFolder = None,
+    units: LstUnits = "auto",
+    bands: Bands = None,
+    resolution: Resolution = 20,
+    fix: Fix = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Measure how well each method works on your own scene.
+
+    Degrades the LST by the ratio between it and the fine image, lets each method recover it, and compares
+    the result with the LST that was observed. Scores one scale up do not prove the same at the target scale.
+
+    For instance:
+
+      thermosharp evaluate lst.tif --fine S2_20m_2023-07-14.tif
+    """  # noqa: E501
+    _log(verbose)
+    from thermosharp import evaluation
+    from thermosharp.pairing import find_images, must_exist, open_pair
+    from thermosharp.products import find_thermal
+    from thermosharp.writing.record import json_bytes, versions
+
+    thermal = thermal_options(units, no_quality, qc_accept, (qc, cloud, water), fix)
+    area = read_extent(extent, aoi)
+    must_exist([lst, *fine])
+    path, *others = find_thermal(lst)
+    if others:
+        raise UsageError(
+            f"{lst} holds several thermal images",
+            expected="one",
+            came=f"{len(others) + 1}, such as {path.name} and {others[0].name}",
+            advice="give one of the files",
+        )
+    images = find_images(fine, bands=bands, resolution=resolution)
+    with err.status("degrading and recovering ..."):
+        pair = open_pair(path, images, thermal=thermal, extent=area)
+        predictors = pair.predictors()
+        scores = evaluation.evaluate(pair.thermal, predictors, methods=method, random_state=seed)
+    findings = (*pair.thermal.findings, *predictors.findings, *pair.findings)
+    _warn(findings)
+    if as_json:
+        inputs = {"lst": path, "fine": list(fine), "findings": findings, "versions": versions()}
+        typer.echo(json_bytes({**scores.to_dict(), **inputs}), nl=False)
+    else:
+        out.print(str(scores), markup=False)
 
 
 @app.command()
@@ -244,10 +284,6 @@ def _method_options(method: str, window: int | None, seed: int) -> dict[str, Any
     return options
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
 def _carry_out(run: "SharpenRun", folder: Path) -> int:
     """Work through a run with a progress bar; say a line a scene; return the exit code."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -281,7 +317,12 @@ def _say(outcome: "Outcome") -> None:
         text = outcome.reason
     out.print(f"[{colours[outcome.status]}]{outcome.status:<8}[/]", end="")
     out.print(f"{outcome.name}  {text}", markup=False)
-    for finding in outcome.findings:
+    _warn(outcome.findings)
+
+
+def _warn(findings: Sequence["Finding"]) -> None:
+    """Say what was noticed and matters, on standard error."""
+    for finding in findings:
         if finding.severity != "info":
             advice = f"; {finding.advice}" if finding.advice else ""
             err.print(

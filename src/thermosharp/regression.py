@@ -1,8 +1,5 @@
 """Regressors for sharpening, with the habits of scikit-learn."""
 
-import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from thermosharp.kernels.trees import bin_features, grow_tree, predict_forest
+from thermosharp.threads import in_threads
 
 Array = NDArray[Any]
 
@@ -103,7 +101,8 @@ class LeafLinearForest(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 self.models_[t],
             )  # fmt: skip
 
-        in_threads(grow, range(self.n_estimators), worthwhile=n > MANY_SAMPLES)
+        for _ in in_threads(grow, range(self.n_estimators), worthwhile=n > MANY_SAMPLES):
+            pass
         return self
 
     def predict(self, X: Any) -> Array:
@@ -119,23 +118,7 @@ class LeafLinearForest(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 mean[block],
             )  # fmt: skip
 
-        in_threads(predict, range(0, len(X), MANY_SAMPLES), worthwhile=len(X) > MANY_SAMPLES)
-        return mean
-
-
-def in_threads(work: Callable[[int], None], items: Iterable[int], *, worthwhile: bool) -> None:
-    """Do a piece of work for each item, on all cores where that is worth starting threads."""
-    if not worthwhile:
-        for item in items:
-            work(item)
-        return
-    with ThreadPoolExecutor(cores()) as pool:
-        for _ in pool.map(work, items):
+        blocks = range(0, len(X), MANY_SAMPLES)
+        for _ in in_threads(predict, blocks, worthwhile=len(blocks) > 1):
             pass
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return mean

@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from thermosharp.errors import AmbiguousInput, OutputTaken, ThermosharpError, UsageError
+from thermosharp.errors import OutputTaken, ThermosharpError, UsageError
 from thermosharp.extents import Extent
 from thermosharp.findings import Finding
-from thermosharp.placement import crop, partial_overlap, place, usable_fraction
-from thermosharp.products import date_gap, find_predictors, find_thermal, nearest
+from thermosharp.pairing import find_images, must_exist, open_pair
+from thermosharp.placement import place
+from thermosharp.products import find_thermal
 from thermosharp.products.images import PredictorImage
 from thermosharp.products.options import ThermalOptions
-from thermosharp.products.thermal import read_thermal
 from thermosharp.sharpeners import DEFAULT_METHOD, make_sharpener
 from thermosharp.writing import check_writable, finished, summary_row, write_scene, write_summary
 from thermosharp.writing.record import plain
@@ -139,9 +139,7 @@ class SharpenRun:
 
     def __init__(self, options: SharpenOptions) -> None:
         self.options = options
-        for path in (*options.lst, *options.fine):
-            if not path.exists():
-                raise UsageError(f"There is no file or folder {path}", advice="check the path")
+        must_exist([*options.lst, *options.fine])
         self.scenes = _named([file for path in options.lst for file in find_thermal(path)])
         check_writable(options.output)
 
@@ -149,7 +147,9 @@ class SharpenRun:
         images: list[PredictorImage] = []
         broken: ThermosharpError | None = None
         try:
-            images = self._find_images()
+            images = find_images(
+                self.options.fine, bands=self.options.bands, resolution=self.options.resolution
+            )
         except UsageError:
             raise
         except ThermosharpError as error:
@@ -158,25 +158,6 @@ class SharpenRun:
             outcome = self._outcome(name, path, images, broken)
             write_summary(self.options.output, [outcome.row])
             yield outcome
-
-    def _find_images(self) -> list[PredictorImage]:
-        options = self.options
-        first, *further = (
-            find_predictors(
-                path, bands=options.bands if not i else None, resolution=options.resolution
-            )
-            for i, path in enumerate(options.fine)
-        )
-        for path, images in zip(options.fine[1:], further, strict=True):
-            if len(images) > 1:
-                raise AmbiguousInput(
-                    f"{path} holds several images",
-                    expected="one image of further layers, such as a DEM",
-                    came=f"{len(images)} images",
-                    advice="give the series as the first --fine, and single images after it",
-                )
-        more = [images[0] for images in further]
-        return [image.plus(more) for image in first] if more else first
 
     def _outcome(
         self, name: str, path: Path, images: list[PredictorImage], broken: ThermosharpError | None
@@ -204,28 +185,21 @@ class SharpenRun:
 
     def _sharpen(self, name: str, path: Path, images: list[PredictorImage]) -> Outcome:
         options, start = self.options, time.perf_counter()
-        thermal = read_thermal(path, replace(options.thermal, name=name))
-        image = nearest(images, thermal.acquired, over=thermal.geobox)
-        findings = (
-            date_gap(thermal.acquired, image.acquired),
-            *partial_overlap(options.extent, thermal.geobox, image.geobox),
-        )
-        coarse = thermal.geobox
-        window, thermal = crop(thermal, image.geobox, options.extent)
-        fraction = usable_fraction(thermal, image.geobox[window], options.extent)
-        if fraction < options.min_usable:
+        read = replace(options.thermal, name=name)
+        pair = open_pair(path, images, thermal=read, extent=options.extent)
+        if pair.usable_fraction < options.min_usable:
             raise _Skipped(
-                f"{fraction:.0%} of what the swath saw in the area is usable, "
+                f"{pair.usable_fraction:.0%} of what the swath saw in the area is usable, "
                 f"less than --min-usable {options.min_usable:g}",
-                fraction,
+                pair.usable_fraction,
             )
         method = make_sharpener(options.method, **options.method_options)
-        sharp = method.sharpen(thermal, image.open(window))
-        sharp = replace(sharp, findings=(*sharp.findings, *findings))
-        sharp = place(sharp, image.geobox, coarse, options.extent)
+        sharp = method.sharpen(pair.thermal, pair.predictors())
+        sharp = replace(sharp, findings=(*sharp.findings, *pair.findings))
+        sharp = place(sharp, pair.image.geobox, pair.coarse, options.extent)
         row = {
             **summary_row(sharp),
-            "usable_fraction": fraction,
+            "usable_fraction": pair.usable_fraction,
             "seconds": time.perf_counter() - start,
         }
         told = {"input": str(path), "input_sha256": _digest(path)}

@@ -6,17 +6,30 @@ from thermosharp.errors import UsageError
 from thermosharp.scenes import PredictorStack, SharpenedScene, ThermalScene
 from thermosharp.sharpeners.atprk import ATPRK
 from thermosharp.sharpeners.base import Sharpener
+from thermosharp.sharpeners.detail import Detail
 from thermosharp.sharpeners.dms import DMS
 from thermosharp.sharpeners.interpolate import Bicubic
 from thermosharp.sharpeners.tsharp import TsHARP
 
 #: Every method by the name `--method` takes.
-METHODS: dict[str, type[Sharpener]] = {cls.name: cls for cls in (DMS, ATPRK, TsHARP, Bicubic)}
+METHODS: dict[str, type[Sharpener]] = {
+    cls.name: cls for cls in (Detail, DMS, ATPRK, TsHARP, Bicubic)
+}
 
 #: What `sharpen` does when no method is named.
-DEFAULT_METHOD = "dms"
+DEFAULT_METHOD = "detail"
 
-__all__ = ["ATPRK", "DEFAULT_METHOD", "DMS", "METHODS", "Bicubic", "Sharpener", "TsHARP", "sharpen"]
+__all__ = [
+    "ATPRK",
+    "DEFAULT_METHOD",
+    "DMS",
+    "METHODS",
+    "Bicubic",
+    "Detail",
+    "Sharpener",
+    "TsHARP",
+    "sharpen",
+]
 
 
 def sharpen(
@@ -35,7 +48,8 @@ def sharpen(
     predictors : PredictorStack
         On a finer grid, in any coordinate reference system.
     method : str or Sharpener
-        ``dms``, ``atprk``, ``tsharp`` or ``bicubic``, or a sharpener of your own making.
+        ``detail``, ``dms``, ``atprk``, ``tsharp`` or ``bicubic``, or a sharpener of your
+        own making.
     conserve : bool
         Hold the area means, in radiance, to the observed image.
     **options

@@ -63,6 +63,10 @@ class Sharpener(BaseEstimator, ABC):  # type: ignore[misc]
     #: The name `--method` takes.
     name: ClassVar[str]
 
+    #: Rounds of smooth back-projection before the least correction; 0 for methods whose residual is
+    #: noise already.
+    smooth_rounds: ClassVar[int] = 4
+
     #: Share of the coarse variance explained where trained; methods that regress set it in fit.
     r2_: float | None = None
 
@@ -104,8 +108,8 @@ class Sharpener(BaseEstimator, ABC):  # type: ignore[misc]
         pair = self.pair_
         if predictors.geobox != pair.fine:
             pair = GridPair(pair.coarse, predictors.geobox)
-        kelvin = np.where(predictors.valid, self._predict(predictors, pair), np.nan)
-        return raster(kelvin, predictors.geobox, units="K")
+        kelvin, _ = self._predict_all(predictors, pair)
+        return raster(np.where(predictors.valid, kelvin, np.nan), predictors.geobox, units="K")
 
     @abstractmethod
     def _learn(self, thermal: ThermalScene, predictors: PredictorStack, trained: Array) -> None:
@@ -114,6 +118,12 @@ class Sharpener(BaseEstimator, ABC):  # type: ignore[misc]
     @abstractmethod
     def _predict(self, predictors: PredictorStack, pair: GridPair) -> Array:
         """Temperature in K ``(y, x)`` on the predictors' grid; anything where one is missing."""
+
+    def _predict_all(
+        self, predictors: PredictorStack, pair: GridPair
+    ) -> tuple[Array, Array | None]:
+        """Temperature and, from methods that know it, its standard deviation, K, ``(y, x)``."""
+        return self._predict(predictors, pair), None
 
     def sharpen(
         self, thermal: ThermalScene, predictors: PredictorStack, *, conserve: bool = True
@@ -140,13 +150,15 @@ class Sharpener(BaseEstimator, ABC):  # type: ignore[misc]
         pair, usable = self.pair_, thermal.usable.values
         with _timed(seconds, "predict"):
             # Masked before it is conserved, so that every mean is over what is written.
-            shown = pair.lookup(usable, False)
-            guess = np.where(shown, self.predict(predictors).values, np.nan)
+            shown = predictors.valid & pair.lookup(usable, False)
+            kelvin, spread = self._predict_all(predictors, pair)
+            guess = np.where(shown, kelvin, np.nan)
         with _timed(seconds, "conserve"):
             radiance = to_radiance(guess)
             before = _residual(pair, radiance, thermal)
             if conserve:
-                radiance = pair.conserve(radiance, to_radiance(thermal.lst.values), usable)
+                observed = to_radiance(thermal.lst.values)
+                radiance = pair.conserve(radiance, observed, usable, rounds=self.smooth_rounds)
             after = _residual(pair, radiance, thermal)
             lst = to_kelvin(radiance).astype(np.float32)
         coverage = np.where(usable, pair.coverage(predictors.valid), 0)
@@ -168,7 +180,7 @@ class Sharpener(BaseEstimator, ABC):  # type: ignore[misc]
             residual=raster(
                 np.stack([before, after]).astype(np.float32), thermal.geobox, units="K"
             ),
-            uncertainty=None,
+            uncertainty=None if spread is None else _uncertainty(spread, shown, thermal, pair),
             thermal=thermal,
             method=self.name,
             settings={**_plain(self.get_params(deep=False)), "conserve": conserve},
@@ -232,6 +244,17 @@ def _residual(pair: GridPair, radiance: Array, thermal: ThermalScene) -> Array:
     held = thermal.usable.values & (pair.coverage(np.isfinite(radiance)) >= MIN_COVERAGE)
     gap = thermal.lst.values - to_kelvin(pair.aggregate(radiance))
     return np.where(held, gap, np.nan)
+
+
+def _uncertainty(
+    spread: Array, shown: Array, thermal: ThermalScene, pair: GridPair
+) -> xr.DataArray:
+    """Combine the method's own standard deviation with the product's, where it gives one."""
+    variance = spread**2
+    if thermal.lst_error is not None:
+        variance = variance + pair.interpolate(thermal.lst_error.values) ** 2
+    deviation = np.where(shown, np.sqrt(variance), np.nan).astype(np.float32)
+    return raster(deviation, pair.fine, units="K")
 
 
 def _mean(values: Array) -> float:

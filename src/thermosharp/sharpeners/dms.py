@@ -10,11 +10,11 @@ from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
 from thermosharp.grids import GridPair
-from thermosharp.overlap import to_pixels
 from thermosharp.radiometry import to_kelvin, to_radiance
 from thermosharp.regression import LeafLinearForest
 from thermosharp.scenes import PredictorStack, ThermalScene, Window
 from thermosharp.sharpeners.base import Array, CoarseSamples, Sharpener, coarsen
+from thermosharp.sharpeners.tiles import Tile, tiles
 
 #: A window reaches this share of its width beyond itself, on each side.
 OVERHANG = 0.25
@@ -28,18 +28,9 @@ RESIDUAL_FLOOR = 0.05
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A regressor that holds in one window.
+    """A regressor that holds in one window."""
 
-    Attributes
-    ----------
-    rows, cols : (int, int)
-        First and one past the last coarse pixel reached, overhang included; they may lie outside
-        the grid.
-    regressor : fitted regressor
-    """
-
-    rows: tuple[int, int]
-    cols: tuple[int, int]
+    tile: Tile
     regressor: Any
 
 
@@ -107,25 +98,25 @@ class DMS(Sharpener):
         if self.window <= 0 or self.window >= max(trained.shape):
             return
         reach = math.ceil(OVERHANG * self.window)
-        for seed, (row, col) in enumerate(_corners(trained.shape, self.window), start=1):
-            rows = slice(max(0, row - reach), row + self.window + reach)
-            cols = slice(max(0, col - reach), col + self.window + reach)
+        windows = tiles(trained.shape, core=self.window, reach=reach)
+        for seed, tile in enumerate(windows, start=1):
+            rows, cols = tile.inside(trained.shape)
             here = trained[rows, cols]
             if here.sum() >= MIN_WINDOW_SAMPLES:
                 model = self._fit_one(
                     means[:, rows, cols], observed[rows, cols], weight[rows, cols], here,
                     leaves=10, seed=seed,
                 )  # fmt: skip
-                edge = self.window + reach
-                yield LocalModel((row - reach, row + edge), (col - reach, col + edge), model)
+                yield LocalModel(tile, model)
 
     def _local_share(self, means: Array, observed: Array, trained: Array) -> Array:
         """Weight of the local models ``(coarse y, coarse x)``, NaN where nothing was trained."""
         rows, cols = np.ogrid[: trained.shape[0], : trained.shape[1]]
         everywhere = _predict_with(self.global_, means, trained)
         local = _predict_windows(
-            self.local_, means, trained, (rows, cols), _coarse_window, everywhere
-        )
+            self.local_, means, trained, (rows, cols),
+            lambda tile: tile.inside(trained.shape), everywhere,
+        )  # fmt: skip
         r_global, r_local = (
             np.maximum(np.abs(observed - image), RESIDUAL_FLOOR) for image in (everywhere, local)
         )
@@ -138,7 +129,7 @@ class DMS(Sharpener):
             return everywhere
         local = _predict_windows(
             self.local_, values, valid, pair.overlap.located(),
-            lambda model: _fine_window(pair, model), everywhere,
+            lambda tile: tile.over(pair), everywhere,
         )  # fmt: skip
         share = pair.interpolate(self.share_)
         return to_kelvin(share * to_radiance(local) + (1 - share) * to_radiance(everywhere))
@@ -167,18 +158,18 @@ def _predict_windows(
     values: Array,
     valid: Array,
     located: tuple[Array, Array],
-    window_of: Callable[[LocalModel], Window],
+    window_of: Callable[[Tile], Window],
     otherwise: Array,
 ) -> Array:
     """Feathered mean of the local models' predictions; `otherwise` where there are none.
 
     `located` are the coarse pixel coordinates of the grid that `values` lie on, and `window_of`
-    gives the part of that grid a model reaches.
+    gives the part of that grid that a tile reaches.
     """
     total, weight = np.zeros(valid.shape), np.zeros(valid.shape)
     for model in models:
-        window = window_of(model)
-        feather = _feather(model, located, window)
+        window = window_of(model.tile)
+        feather = model.tile.feather(located, window)
         inside = (feather > 0) & valid[window]
         if inside.any():
             samples = values[(slice(None), *window)][:, inside].T
@@ -192,34 +183,3 @@ def _r2(regressor: Any, means: Array, observed: Array, trained: Array) -> float:
     truth = observed[trained]
     left = truth - regressor.predict(means[:, trained].T)
     return float(1 - left.var() / max(truth.var(), 1e-12))
-
-
-def _corners(shape: tuple[int, int], window: int) -> Iterator[tuple[int, int]]:
-    for row in range(0, shape[0], window):
-        for col in range(0, shape[1], window):
-            yield row, col
-
-
-def _coarse_window(model: LocalModel) -> Window:
-    """Rows and columns of the coarse grid that a model reaches."""
-    (top, bottom), (left, right) = model.rows, model.cols
-    return slice(max(0, top), bottom), slice(max(0, left), right)
-
-
-def _fine_window(pair: GridPair, model: LocalModel) -> Window:
-    """Rows and columns of the fine grid that hold what a model reaches."""
-    y, x = np.meshgrid(np.linspace(*model.rows, 5), np.linspace(*model.cols, 5), indexing="ij")
-    spans = []
-    for at, size in zip(to_pixels(pair.coarse, pair.fine, y, x), pair.fine.shape, strict=True):
-        spans.append(slice(max(0, int(at.min()) - 1), max(0, min(size, int(at.max()) + 2))))
-    return spans[0], spans[1]
-
-
-def _feather(model: LocalModel, located: tuple[Array, Array], window: Window) -> Array:
-    """Weight of a local model ``(y, x)`` in `window`: 1 inside, falling to 0 at its rim."""
-    weight: Array = np.ones(())
-    for at, (low, high) in zip(located, (model.rows, model.cols), strict=True):
-        at = at[tuple(w if n > 1 else slice(None) for w, n in zip(window, at.shape, strict=True))]
-        seam = (high - low) * 2 * OVERHANG / (1 + 2 * OVERHANG)
-        weight = weight * np.clip(np.minimum(at + 0.5 - low, high - 0.5 - at) / seam, 0, 1)
-    return weight

@@ -1,0 +1,97 @@
+"""Options that several commands take, and what they are turned into."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from thermosharp.errors import UsageError
+
+if TYPE_CHECKING:
+    from thermosharp.extents import Extent
+    from thermosharp.products.lst_rules import Units
+    from thermosharp.products.options import ThermalOptions
+
+Fine = Annotated[
+    list[Path],
+    typer.Option(
+        help="The fine image: a GeoTIFF, a folder of single bands, a Sentinel-2 SAFE folder, "
+        "or a folder of dated images (each LST takes the nearest date). Given again, it adds "
+        "layers, a DEM for instance.",
+        show_default=False,
+    ),
+]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same bytes (methods that draw).")]
+Aoi = Annotated[
+    Path | None,
+    typer.Option(help="GeoJSON polygons to work on; maps are cut out.", show_default=False),
+]
+NoQuality = Annotated[
+    bool, typer.Option("--no-quality", help="Trust every pixel that has a temperature.")
+]
+QcAccept = Annotated[
+    str, typer.Option(help="Which QC levels count as usable: best, nominal or both.")
+]
+QcFolder = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the QC files, when not beside the LST.", show_default=False),
+]
+CloudFolder = Annotated[
+    Path | None, typer.Option(help="Folder of the cloud masks.", show_default=False)
+]
+WaterFolder = Annotated[
+    Path | None, typer.Option(help="Folder of the water masks.", show_default=False)
+]
+LstUnits = Annotated[
+    str, typer.Option(help="What the LST numbers are: auto, kelvin, celsius or dn.")
+]
+Bands = Annotated[
+    str | None,
+    typer.Option(
+        help="Roles of bands without names (red=3,nir=4), or which bands to use (B04,B08).",
+        show_default=False,
+    ),
+]
+Resolution = Annotated[int, typer.Option(help="Sentinel-2 bands at 10, 20 or 60 m.")]
+Fix = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Repair a fault by its code: LST_TUTORIAL_BIAS, LST_SCALED_TWICE.",
+        show_default=False,
+    ),
+]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more, with tracebacks.")]
+
+
+def thermal_options(
+    units: str,
+    no_quality: bool,
+    qc_accept: str,
+    folders: tuple[Path | None, Path | None, Path | None],
+    fix: list[str] | None,
+) -> "ThermalOptions":
+    """Gather how thermal images are read; folders of QC, cloud masks and water masks."""
+    from thermosharp.products.options import ThermalOptions
+
+    return ThermalOptions(
+        units=cast("Units", units),
+        quality=not no_quality,
+        qc_accept=_words(qc_accept),
+        qc_dir=folders[0],
+        cloud_dir=folders[1],
+        water_dir=folders[2],
+        fix=frozenset(_words(",".join(fix or ()))),
+    )
+
+
+def read_extent(text: str | None, aoi: Path | None) -> "Extent":
+    """Read where to work from `--extent` or `--aoi`, of which one may be given."""
+    from thermosharp.extents import Extent
+
+    if aoi is not None and text is not None:
+        raise UsageError("--aoi and --extent exclude each other", advice="give one of them")
+    return Extent.from_geojson(aoi) if aoi is not None else Extent.parse(text)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())

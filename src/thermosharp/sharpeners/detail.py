@@ -1,0 +1,354 @@
+"""Sharpening by a Gaussian process of points that is observed as area means (the default)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+from scipy import ndimage
+from threadpoolctl import threadpool_limits
+
+from thermosharp.areagp import AreaProcess, Observations, Points, Posterior, fit
+from thermosharp.features import TRUNCATE, Channels
+from thermosharp.grids import MIN_COVERAGE, GridPair, common_window, fill_nearest
+from thermosharp.radiometry import REFERENCE, to_kelvin, to_radiance
+from thermosharp.scenes import PredictorStack, ThermalScene, Window
+from thermosharp.sharpeners.base import Array, Sharpener
+from thermosharp.sharpeners.tiles import Tile, part_of, tiles
+from thermosharp.threads import in_threads
+
+#: Radiance times this is kelvin at 300 K: a scale on which noise and priors are in kelvin.
+SCALE = REFERENCE / 4
+
+#: Coarse pixels that the amplitudes are fitted on, drawn in blocks of so many a side.
+FITTED, BLOCK = 600, 8
+
+#: Radius, in fine pixels, of the features whose coefficients drift over the land.
+DRIFTING = 0.7
+
+#: With fewer bands than this a linear function of them is not enough: random Fourier features
+#: (Rahimi and Recht 2007), how many, and the reach of their kernel.
+FEW_BANDS, NONLINEAR, REACH = 3, 128, 2.0
+
+#: Blur of the sensor, in coarse pixels. Every sensor has some: it is assumed unless the image is
+#: more likely without it by this much (in log evidence).
+BLUR, BLUR_EVIDENCE = 0.3, 3.0
+
+#: Coarse pixels by which tiles overlap into each other, and see beyond what they predict.
+OVERLAP, MARGIN = 2, 4
+
+#: Points per tile at which the posterior variance is computed; between them it is interpolated.
+VARIANCE_POINTS = 400
+
+#: Factor on the posterior standard deviation that brings 68 and 95 % of the truth within one and
+#: two of it over the land cases of the accuracy benchmark; 1 would be almost as good.
+CALIBRATION = 0.95
+
+#: Radius, in fine pixels, over which the contrast of the land is looked at.
+CONTRAST = 2.0
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A family of features, centred and brought to a mean square length of 1 over the land.
+
+    One length for all: means over wider surroundings vary less, and shall.
+    """
+
+    mean: Array
+    length: float
+
+    @classmethod
+    def of(cls, samples: Array) -> "Kind":
+        """Learn centre and length from samples ``(features, n)``."""
+        mean = samples.mean(axis=1)
+        length = float(np.sqrt(((samples - mean[:, None]) ** 2).sum(axis=0).mean()))
+        return cls(mean, length or 1.0)
+
+    def __call__(self, values: Array) -> Array:
+        """Normalise features ``(features, ...)``."""
+        shape = (len(self.mean),) + (1,) * (values.ndim - 1)
+        normalised: Array = (values - self.mean.reshape(shape)) / self.length
+        return normalised
+
+
+@dataclass(frozen=True)
+class Basis:
+    """The functions of the land that temperature is written in.
+
+    Attributes
+    ----------
+    channels : Channels
+    frequencies : (frequencies, features)
+        Of the random Fourier features; none where the linear function is enough.
+    linear, drift, random : Kind
+    contrast : float
+        Mean of :meth:`contrast_of` over the land.
+    """
+
+    channels: Channels
+    frequencies: Array
+    linear: Kind
+    drift: Kind
+    random: Kind
+    contrast: float
+
+    @classmethod
+    def of(cls, channels: Channels, frequencies: Array, land: list["Land"]) -> "Basis":
+        """Learn the normalisation from some of the land."""
+        samples = np.concatenate([part.features[:, part.valid] for part in land], axis=1)
+        linear = Kind.of(samples)
+        drift, random = Kind.of(samples[channels.scale(DRIFTING)]), Kind.of(samples[:0])
+        basis = cls(channels, frequencies, linear, drift, random, 1.0)
+        basis = replace(basis, random=Kind.of(basis.waves(samples)))
+        contrasts = [basis.contrast_of(part)[part.valid] for part in land]
+        return replace(basis, contrast=float(np.concatenate(contrasts).mean()) or 1.0)
+
+    def waves(self, features: Array) -> Array:
+        """Random Fourier features ``(2 frequencies, ...)``, not yet normalised."""
+        phase = np.tensordot(self.frequencies, features, axes=1)
+        return np.concatenate([np.cos(phase), np.sin(phase)])
+
+    def families(self, features: Array) -> tuple[Array, Array, Array]:
+        """Linear, drifting and random features, normalised, of features ``(features, ...)``."""
+        drifting = features[self.channels.scale(DRIFTING)]
+        return self.linear(features), self.drift(drifting), self.random(self.waves(features))
+
+    def contrast_of(self, land: "Land") -> Array:
+        """How much the bands differ from their surroundings, ``(y, x)``: errors grow with it."""
+        bands = slice(0, self.channels.bands)
+        here = land.features[bands]
+        around = land.features[self.channels.scale(CONTRAST)][bands]
+        square = np.where(land.valid, ((here - around) ** 2).mean(axis=0), 0)
+        share = ndimage.gaussian_filter(land.valid.astype(float), CONTRAST)
+        mean = ndimage.gaussian_filter(square, CONTRAST) / np.maximum(share, 1e-6)
+        contrast: Array = np.sqrt(mean)
+        return contrast
+
+
+@dataclass(frozen=True)
+class Land:
+    """Features of a window of the fine grid.
+
+    Attributes
+    ----------
+    window : (slice, slice)
+        Of the fine grid.
+    features : (features, y, x)
+    valid : (y, x) of bool
+    """
+
+    window: Window
+    features: Array
+    valid: Array
+
+    @classmethod
+    def of(cls, channels: Channels, predictors: PredictorStack, window: Window) -> "Land":
+        """Compute the features of a window, looking as far around it as they reach."""
+        rows, cols = (
+            slice(max(0, part.start - channels.halo), min(size, part.stop + channels.halo))
+            for part, size in zip(window, predictors.geobox.shape, strict=True)
+        )
+        data = predictors.data.values[:, rows, cols]
+        valid = np.isfinite(data).all(axis=0)
+        inner = _within(window, (rows, cols))
+        return cls(window, channels.features(data, valid)[(slice(None), *inner)], valid[inner])
+
+    def crop(self, window: Window) -> "Land":
+        """Return the part under a smaller window of the fine grid."""
+        inner = _within(window, self.window)
+        return Land(window, self.features[(slice(None), *inner)], self.valid[inner])
+
+
+class Detail(Sharpener):
+    """The fine temperature as a Gaussian process whose area means are observed.
+
+    The temperature of a point is a sum of a linear function of features (bands, normalised
+    differences, and Gaussian means of their surroundings at eight radii), a drift of its
+    coefficients over the land, with fewer than three bands a nonlinear function, and spatial fields
+    of four reaches. A coarse pixel observes the mean of its points, a linear operation, so that
+    the posterior at the fine scale is exact and no relation is carried from one scale to another.
+    How much each part contributes maximises the marginal likelihood of the observed image: where
+    predictors tell nothing, nothing is taken from them, and what remains is area-to-point kriging.
+    The uncertainty is the posterior standard deviation.
+
+    Large images are done in overlapping tiles, each exactly, feathered into one another.
+
+    Parameters
+    ----------
+    tile : int
+        Coarse pixels a side of a tile.
+    random_state : int
+        For the pixels that the amplitudes are fitted on, and the nonlinear features.
+
+    Attributes
+    ----------
+    process_ : AreaProcess
+        The fitted amplitudes.
+    blur_ : float
+        Standard deviation of the sensor's blur, in coarse pixels.
+    """
+
+    name: ClassVar[str] = "detail"
+    smooth_rounds: ClassVar[int] = 0
+
+    def __init__(self, *, tile: int = 20, random_state: int = 0) -> None:
+        self.tile = tile
+        self.random_state = random_state
+
+    def _learn(self, thermal: ThermalScene, predictors: PredictorStack, trained: Array) -> None:
+        self.thermal_, self.predictors_ = thermal, predictors
+        covered = self.pair_.coverage(predictors.valid) >= MIN_COVERAGE
+        self.held_ = thermal.usable.values & covered
+        random = np.random.default_rng(self.random_state)
+        channels = Channels.of(predictors)
+        several = NONLINEAR // 2 if channels.bands < FEW_BANDS else 0
+        frequencies = random.standard_normal((several, channels.count))
+        frequencies /= REACH * np.sqrt(channels.count)
+        with threadpool_limits(1, "blas"):
+            blocks = list(_blocks(self.held_, random))
+            land = [self._land(block, channels) for block in blocks]
+            self.basis_ = Basis.of(channels, frequencies, land)
+            self.process_ = self._fit(blocks, land)
+        parts = self.process_.amplitudes
+        self.r2_ = float(parts[:3].sum() / (parts.sum() + self.process_.noise))
+
+    def _fit(self, blocks: list[Window], land: list[Land]) -> AreaProcess:
+        """Find the amplitudes on some blocks of the image, with or without blur of the sensor."""
+
+        def fitted(blur: float) -> AreaProcess:
+            parts = [self._observe(b, part, blur) for b, part in zip(blocks, land, strict=True)]
+            return fit(Observations.join(parts), blur=blur)
+
+        sharp, blurred = fitted(0.0), fitted(BLUR)
+        self.blur_ = BLUR if blurred.evidence > sharp.evidence - BLUR_EVIDENCE else 0.0
+        return blurred if self.blur_ else sharp
+
+    def _land(self, window: Window, channels: Channels) -> Land:
+        """Features of the fine pixels that a window of coarse pixels sees, blur included."""
+        pair = self.pair_
+        rim = 1 + int(np.ceil(TRUNCATE * BLUR * pair.ratio))
+        under = common_window(pair.fine, pair.coarse[window], pad=rim)
+        assert under is not None, "a window with pixels held lies over the fine image"
+        return Land.of(channels, self.predictors_, under)
+
+    def _observe(self, window: Window, land: Land, blur: float) -> Observations:
+        """Area means of the features in the coarse pixels of a window that are held."""
+        held, (top, left) = self.held_[window], (part.start for part in window)
+        families = self.basis_.families(land.features)
+        layers, share = np.concatenate(families) * land.valid, land.valid.astype(np.float32)
+        if blur:
+            sigma = blur * self.pair_.ratio
+            layers = ndimage.gaussian_filter(layers, (0, sigma, sigma), truncate=TRUNCATE)
+            share = ndimage.gaussian_filter(share, sigma, truncate=TRUNCATE)
+        total = GridPair(self.pair_.coarse[window], self.pair_.fine[land.window]).overlap.total
+        weight = np.maximum(total(share)[held], 1e-6)
+        means = np.stack([total(layer)[held] / weight for layer in layers], axis=1)
+        linear, drift, random = np.split(means, np.cumsum([len(f) for f in families])[:2], axis=1)
+        row, col = np.nonzero(held)
+        trust = np.ones(len(row))
+        if self.thermal_.weight is not None:
+            trust = np.maximum(self.thermal_.weight.values[window][held], 0.01)
+        observed = SCALE * to_radiance(self.thermal_.lst.values[window][held])
+        return Observations(row + top, col + left, observed, trust, linear, drift, random)
+
+    def _predict(self, predictors: PredictorStack, pair: GridPair) -> Array:
+        return self._predict_all(predictors, pair)[0]
+
+    def _predict_all(self, predictors: PredictorStack, pair: GridPair) -> tuple[Array, Array]:
+        total, weight, variance = (np.zeros(pair.fine.shape) for _ in range(3))
+        located = pair.overlap.located()
+
+        def work(tile: Tile) -> tuple[Window, Array, Array, Array] | None:
+            return self._predict_tile(tile, predictors, pair, located)
+
+        windows = tiles(self.held_.shape, core=self.tile, reach=OVERLAP)
+        with threadpool_limits(1, "blas"):  # a thread a tile, and the same sums on any machine
+            for result in in_threads(work, windows):
+                if result is not None:
+                    window, feather, mean, spread = result
+                    total[window] += feather * mean
+                    variance[window] += feather * spread
+                    weight[window] += feather
+        known = np.where(weight > 0, weight, np.nan)
+        kelvin = to_kelvin(total / known / SCALE)
+        # From kelvin of equal radiance to kelvin: dT = dR / (4 T^3).
+        slope = (REFERENCE / kelvin) ** 3
+        return kelvin, CALIBRATION * np.sqrt(variance / known) * slope
+
+    def _predict_tile(
+        self, tile: Tile, predictors: PredictorStack, pair: GridPair, located: tuple[Array, Array]
+    ) -> tuple[Window, Array, Array, Array] | None:
+        """Window of the fine grid, and weight, mean and variance on it; None for an empty tile."""
+        around, window = tile.inside(self.held_.shape, pad=MARGIN), tile.over(pair)
+        if not self.held_[around].any() or any(part.start >= part.stop for part in window):
+            return None
+        land = self._land(around, self.basis_.channels)
+        seen, (top, left) = self._observe(around, land, self.blur_), (p.start for p in around)
+        posterior = self.process_.solve(replace(seen, row=seen.row - top, col=seen.col - left))
+        if predictors is self.predictors_:
+            window = _common(window, land.window)
+            land = land.crop(window)
+        else:
+            land = Land.of(self.basis_.channels, predictors, window)
+        feather = np.where(land.valid, tile.feather(located, window), 0)
+        inside, mean, spread = feather > 0, np.zeros(feather.shape), np.zeros(feather.shape)
+        if inside.any():
+            y, x = (np.broadcast_to(at[part_of(at, window)], feather.shape) for at in located)
+            linear, drift, random = (f.T for f in self.basis_.families(land.features[:, inside]))
+            rows, cols = self.held_[around].shape
+            at = Points(y[inside] - top, x[inside] - left, linear, drift, random, rows, cols)
+            mean[inside] = posterior.mean(at)
+            contrast = self.basis_.contrast_of(land)[inside] / self.basis_.contrast
+            spread[inside] = _variance(posterior, at, inside) * np.clip(contrast, 0.25, 4)
+        return window, feather, mean, spread
+
+
+def _variance(posterior: Posterior, at: Points, inside: Array) -> Array:
+    """Posterior variance of the points of a tile, exact at some and interpolated between them."""
+    step = max(1, round(np.sqrt(inside.sum() / VARIANCE_POINTS)))
+    lattice = slice(step // 2, None, step)
+    chosen = np.zeros(inside.shape, bool)
+    chosen[lattice, lattice] = True
+    if step == 1 or not (chosen & inside).any():
+        return posterior.variance(at)
+    exact = np.full(inside.shape, np.nan)
+    exact[chosen & inside] = posterior.variance(at.take(chosen[inside]))
+    y, x = ((place - step // 2) / step for place in np.nonzero(inside))
+    nodes = fill_nearest(exact[lattice, lattice])
+    between: Array = ndimage.map_coordinates(nodes, (y, x), order=1, mode="nearest")
+    return between
+
+
+def _blocks(held: Array, random: np.random.Generator) -> Iterator[Window]:
+    """Draw blocks of the coarse grid until they hold enough pixels."""
+    corners = [
+        (r, c) for r in range(0, held.shape[0], BLOCK) for c in range(0, held.shape[1], BLOCK)
+    ]
+    found = 0
+    for k in random.permutation(len(corners)):
+        rows, cols = (
+            slice(start, min(start + BLOCK, size))
+            for start, size in zip(corners[k], held.shape, strict=True)
+        )
+        found += (here := int(held[rows, cols].sum()))
+        if here:
+            yield rows, cols
+        if found >= FITTED:
+            return
+
+
+def _within(window: Window, around: Window) -> Window:
+    """Express a window relative to the start of one that holds it."""
+    rows, cols = (
+        slice(inner.start - outer.start, inner.stop - outer.start)
+        for inner, outer in zip(window, around, strict=True)
+    )
+    return rows, cols
+
+
+def _common(one: Window, other: Window) -> Window:
+    rows, cols = (
+        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
+    )
+    return rows, cols

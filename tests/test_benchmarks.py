@@ -1,0 +1,97 @@
+"""The accuracy benchmark on cases made up on the spot."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scenes_for_tests import geobox, known_scene
+from test_cli import geotiff
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "accuracy.py"
+
+
+def make_case(folder: Path, seed: int, shift: float = 0.0) -> None:
+    thermal, fine, truth = known_scene(
+        seed=seed, fine=geobox((84, 84), 20.0), coarse=geobox((22, 22), 70.0), noise=0.05
+    )
+    corner = (400_000.0, 3_760_000.0)
+    names = ("blue", "green", "red", "nir")
+    truth = truth + shift
+    truth[:6] = np.nan
+    for name, values, pixel, bands in (
+        ("fine", fine.data.values, 20, names),
+        ("lst", thermal.lst.values.astype(np.float32), 70, ()),
+        ("truth", truth.astype(np.float32), 20, ()),
+    ):
+        path = folder / f"{name}.tif"
+        geotiff(path, values, pixel, corner=corner, names=bands, nodata=np.nan)
+
+
+@pytest.fixture
+def cases(tmp_path):
+    make_case(tmp_path / "cases" / "land_1", 1)
+    make_case(tmp_path / "cases" / "land_2", 2)
+    make_case(tmp_path / "cases" / "modis_1", 1, shift=5.0)
+    return tmp_path / "cases"
+
+
+def benchmark(*words, expect=0):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", SCRIPT, *map(str, words)], capture_output=True, text=True
+    )
+    assert done.returncode == expect, done.stderr
+    return done
+
+
+def table(text: str, first: str) -> dict[str, dict[str, str]]:
+    """Rows of the Markdown table that has a column of this name."""
+    lines = text.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("| ") and first in line)
+    heads, _, *rest = (
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines[start:]
+    )
+    rows = {}
+    for row in rest:
+        if len(row) != len(heads):
+            break
+        rows[row[0]] = dict(zip(heads, row, strict=True))
+    return rows
+
+
+def test_tables_with_a_peer(cases, tmp_path):
+    peer = tmp_path / "peer.csv"
+    peer.write_text("case,other_rmse_k,bicubic_rmse_k\nland_1,2.0,3.0\nland_2,1.0,3.0\n")
+    page = tmp_path / "accuracy.md"
+    words = ["--peer", peer, "--methods", "dms", "bicubic", "--seeds", 2, "--write", page]
+    done = benchmark(cases, *words)
+    text = page.read_text()
+    assert done.stdout.strip() == text.strip()
+    case = table(text, "plain bicubic | dms")
+    assert set(case) == {"land_1", "land_2", "modis_1"}
+    assert case["land_1"]["other"] == "2.000"
+    assert case["land_1"]["plain bicubic"] == "3.000"
+    # The mean difference is removed, so the shifted truth makes no difference.
+    assert float(case["modis_1"]["dms"]) <= float(case["land_1"]["dms"])
+    dms = [float(case[name]["dms"]) for name in ("land_1", "land_2")]
+    ratios = table(text, "land / other")["dms"]
+    expected = np.sqrt(dms[0] / 2 * dms[1] / 1)
+    assert float(ratios["land / other"]) == pytest.approx(expected, abs=0.01)
+    worst = max(dms[0] / 2, dms[1] / 1)
+    assert float(ratios["worst case"].split()[0]) >= round(worst, 2) - 0.01
+    honesty = table(text, "expected / true")
+    assert set(honesty) == {"dms", "bicubic"}
+    assert "2 seed(s)" in text
+    assert "numpy" in text
+    assert str(tmp_path) not in text
+
+
+def test_runs_without_a_peer(cases):
+    text = benchmark(cases, "--methods", "bicubic").stdout
+    assert float(table(text, "land / plain bicubic")["bicubic"]["land / plain bicubic"]) < 1.05
+
+
+def test_a_folder_without_cases(tmp_path):
+    assert "no case" in benchmark(tmp_path, expect=2).stderr
