@@ -26,7 +26,7 @@ import thermosharp as ts
 from thermosharp.evaluation import PLAIN, expected_rmse
 from thermosharp.products.raster import inspect, read
 from thermosharp.scores import score
-from thermosharp.sharpeners import METHODS, Bicubic, Sharpener, make_sharpener
+from thermosharp.sharpeners import METHODS, Bicubic, Detail, Sharpener, make_sharpener
 from thermosharp.writing.record import versions
 
 #: Builds a method, given a seed.
@@ -187,6 +187,18 @@ def recipes(names: Iterable[str]) -> dict[str, Recipe]:
     return {PLAIN: lambda _: Bicubic(), **{name: recipe(name) for name in names}}
 
 
+def ablation() -> dict[str, Recipe]:
+    """The default method, and without each of its parts; plain bicubic interpolation first."""
+    parts = ("surroundings", "linear", "drift", "nonlinear", "fields", "blur")
+    labels = {"detail": ()} | {f"without {part}": (part,) for part in parts}
+    labels["fields alone (kriging)"] = parts[:4]
+
+    def recipe(without: tuple[str, ...]) -> Recipe:
+        return lambda seed: Detail(random_state=seed, without=without)
+
+    return {PLAIN: lambda _: Bicubic()} | {name: recipe(w) for name, w in labels.items()}
+
+
 def about(seeds: int) -> dict[str, Any]:
     """When, on what machine, and with which versions."""
     return {
@@ -223,6 +235,9 @@ def main() -> None:
     parser.add_argument("cases", type=Path, help="folder of cases")
     parser.add_argument("--peer", type=Path, help="CSV of the RMSE of others on these cases")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), help="default: all")
+    parser.add_argument(
+        "--ablation", action="store_true", help="the default method without each of its parts"
+    )
     parser.add_argument("--seeds", type=int, default=1, help="runs averaged, for methods that draw")
     parser.add_argument("--write", type=Path, help="Markdown file for the tables")
     told = parser.parse_args()
@@ -231,7 +246,8 @@ def main() -> None:
     folders = sorted(path.parent for path in told.cases.glob("*/truth.tif"))
     if not folders:
         parser.error(f"no case (a folder with truth.tif) in {told.cases}")
-    results = measure(folders, recipes(told.methods), told.seeds)
+    methods = ablation() if told.ablation else recipes(told.methods)
+    results = measure(folders, methods, told.seeds)
     text = report(results, read_peer(told.peer) if told.peer else {}, about(told.seeds))
     print(text)
     if told.write:

@@ -7,6 +7,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
 
 UTM = "EPSG:32631"
 LEFT, TOP = 500000.0, 5000040.0
@@ -42,6 +43,20 @@ def write(
             dataset.set_band_description(index, text)
         if scale is not None:
             dataset.scales, dataset.offsets = [scale[0]] * count, [scale[1]] * count
+    return path
+
+
+def add_alpha(path: Path) -> Path:
+    """Call the last band of a GeoTIFF its alpha band."""
+    with rasterio.open(path, "r+") as dataset:
+        dataset.colorinterp = [ColorInterp.gray] * (dataset.count - 1) + [ColorInterp.alpha]
+    return path
+
+
+def add_mask(path: Path, seen: NDArray[np.bool_]) -> Path:
+    """Give a GeoTIFF a mask inside the file."""
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as dataset:
+        dataset.write_mask(seen)
     return path
 
 

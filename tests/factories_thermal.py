@@ -33,6 +33,7 @@ def write(
     scale=None,
     offset=None,
     unit=None,
+    seen=None,
 ):
     """Write a GeoTIFF of the stored numbers and return its path."""
     bands = np.atleast_3d(values).transpose(2, 0, 1) if values.ndim == 2 else values
@@ -56,6 +57,9 @@ def write(
             dataset.offsets = (offset,) * dataset.count
         if unit is not None:
             dataset.units = (unit,) * dataset.count
+    if seen is not None:
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as dataset:
+            dataset.write_mask(seen)
     return path
 
 

@@ -91,6 +91,44 @@ def test_celsius_by_the_users_word_keeps_zero_degrees():
     np.testing.assert_allclose(packed.kelvin, KELVIN, atol=0.006)
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "zeros", "dropped"),
+    [
+        (10, 40, 100, True),
+        (-30, -5, 100, True),
+        (10, 40, 15, False),  # less than a percent
+        (1, 40, 100, False),  # frost and more: 0 may be ground
+        (-30, -1, 100, False),
+    ],
+)
+def test_zero_celsius_far_from_all_else_is_fill(low, high, zeros, dropped):
+    celsius = np.random.default_rng(0).uniform(low, high, 2000)
+    celsius[:zeros] = 0
+    result = resolve_lst(celsius.reshape(40, 50), units="celsius")
+    gone = np.isnan(result.kelvin).sum()
+    assert gone == (zeros if dropped else 0)
+    assert codes(result) == ({"UNDECLARED_FILL": "repaired"} if dropped else {})
+    if dropped:
+        assert result.findings[0].measured == pytest.approx(0.05)
+        assert result.provenance["pixels_valid"] == 1900
+
+
+@pytest.mark.parametrize(("factor", "scale"), [(10, "0.1"), (100, "0.01")])
+@pytest.mark.parametrize("units", ["auto", "kelvin"])
+def test_tenths_and_hundredths_of_kelvin_get_advice_that_works(factor, scale, units):
+    raw = np.round(KELVIN * factor).astype("uint16")
+    with pytest.raises(UnknownScale, match=rf"kelvin times {factor}, .*-scale {scale} FILE"):
+        resolve_lst(raw, units=units)
+    result = resolve_lst(raw, packing=Packing(float(scale)), units=units)
+    np.testing.assert_allclose(result.kelvin, KELVIN, atol=0.051)
+
+
+def test_other_numbers_are_not_called_tenths():
+    with pytest.raises(UnknownScale) as caught:
+        resolve_lst(np.full((9, 9), 1000.0))
+    assert "gdal_edit" not in str(caught.value)
+
+
 def test_mild_celsius_is_not_taken_for_scaled_twice():
     mild = np.random.default_rng(0).normal(6, 4, (50, 50))
     with pytest.raises(UnknownScale):

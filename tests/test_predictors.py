@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 
-from factories_predictors import CODES, LEFT, TOP, numbers, real_data, write
+from factories_predictors import (
+    CODES,
+    LEFT,
+    TOP,
+    add_alpha,
+    add_mask,
+    numbers,
+    real_data,
+    write,
+)
 from thermosharp.errors import (
     AmbiguousInput,
     MissingBands,
@@ -274,6 +283,127 @@ def test_window_is_decoded_like_the_whole(tmp_path: Path) -> None:
         image.open(window).data.values, image.open().crop(window).data.values
     )
     assert image.open(window).data.values.max() == np.float32(1e-4)
+
+
+# --- fill, masks, alpha ------------------------------------------------------------------------
+
+
+def codes_of(stack: Any) -> dict[str, str]:
+    return {finding.code: finding.severity for finding in stack.findings}
+
+
+@pytest.mark.parametrize("fill", [-9999, -32768, -3.4e38, np.inf, -np.inf])
+@pytest.mark.parametrize("named", [True, False])
+def test_undeclared_fill_is_missing(tmp_path: Path, fill: float, named: bool) -> None:
+    values = np.random.default_rng(2).uniform(0.01, 0.6, (4, 20, 20)).astype(np.float32)
+    values[:, :, :3] = fill
+    roles = ("blue", "green", "red", "nir")
+    path = write(tmp_path / "a.tif", values, descriptions=roles if named else ())
+    stack = open_predictors(path)
+    assert stack.bands == roles
+    assert stack.provenance["unit"] == "reflectance 0 to 1"
+    expected = values.copy()
+    expected[:, :, :3] = np.nan
+    np.testing.assert_array_equal(stack.data.values, expected)
+    found = [finding for finding in stack.findings if finding.code == "UNDECLARED_FILL"]
+    assert len(found) == np.isfinite(fill)
+    for finding in found:
+        assert finding.severity == "repaired"
+        assert finding.measured == pytest.approx(0.15)
+        assert "15.0%" in finding.message and f"{fill:.6g} in a.tif" in finding.message
+
+
+def test_undeclared_fill_in_digital_numbers(tmp_path: Path) -> None:
+    stored = numbers((4, 20, 20), 1, low=300).astype(np.int16)
+    stored[:, :5] = -9999
+    stored[1, 10, 10] = -32768
+    stack = open_predictors(write(tmp_path / "a.tif", stored))
+    assert stack.provenance["unit"] == "digital numbers of 1/10000"
+    assert np.isnan(stack.data.values[:, :5]).all() and np.isnan(stack.data.values[1, 10, 10])
+    assert np.isfinite(stack.data.values).sum() == 4 * 15 * 20 - 1
+    assert codes_of(stack)["UNDECLARED_FILL"] == "repaired"
+
+
+def test_declared_fill_is_no_finding(tmp_path: Path) -> None:
+    stored = numbers((4, 20, 20), 1, low=300).astype(np.int16)
+    stored[:, :5] = -9999
+    stack = open_predictors(write(tmp_path / "a.tif", stored, nodata=-9999))
+    assert "UNDECLARED_FILL" not in codes_of(stack)
+
+
+def test_white_pixels_of_digital_numbers_are_fill(tmp_path: Path) -> None:
+    stored = numbers((4, 20, 20), 1, low=300)
+    stored[:, :, :14] = 65535
+    stored[0, 0, 19] = 65535  # saturated in one band
+    stack = open_predictors(write(tmp_path / "a.tif", stored))
+    assert stack.provenance["scale"] == 1e-4
+    assert np.isnan(stack.data.values[:, :, :14]).all()
+    assert np.isfinite(stack.data.values[:, :, 14:]).all()
+    assert codes_of(stack)["UNDECLARED_FILL"] == "repaired"
+    classes = numbers((20, 20), 1)
+    classes[0] = 65535
+    assert open_predictors(write(tmp_path / "classes.tif", classes)).valid.all()
+
+
+def test_undeclared_fill_of_an_elevation_model(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.tif", numbers((4, 20, 20), 1, low=300))
+    height = np.full((20, 20), 250.0)
+    height[:4] = -9999
+    height[4] = -1.79e308
+    stack = open_predictors([first, write(tmp_path / "dem.tif", height)])
+    assert np.isnan(stack.data.values[4, :5]).all()
+    assert (stack.data.values[4, 5:] == 250).all()
+    finding = next(f for f in stack.findings if f.code == "UNDECLARED_FILL")
+    assert finding.measured == pytest.approx(0.25)
+    assert "gdal_edit.py -a_nodata -9999" in finding.advice
+
+
+def test_an_alpha_band_is_no_predictor(tmp_path: Path) -> None:
+    stored = np.concatenate([numbers((10, 20, 20), 1, low=300), np.full((1, 20, 20), 65535, "u2")])
+    stored[10, :, :12] = 0
+    stored[:10, :, :12] = 40000  # what lies under it is noise
+    stack = open_predictors(add_alpha(write(tmp_path / "a.tif", stored)))
+    assert stack.bands[0] == "blue" and len(stack.bands) == 10
+    assert stack.provenance["scale"] == 1e-4
+    assert np.isnan(stack.data.values[:, :, :12]).all()
+    np.testing.assert_allclose(stack.data.values[..., 12:], stored[:10, :, 12:] / 10000, atol=1e-7)
+    (image,) = find_predictors(tmp_path / "a.tif")
+    window = (slice(3, 9), slice(10, 15))
+    np.testing.assert_array_equal(image.open(window).data.values, stack.crop(window).data.values)
+
+
+def test_alpha_of_one_band_and_of_floats(tmp_path: Path) -> None:
+    height = np.full((2, 20, 20), 250, np.float32)
+    height[1, :4] = 0
+    path = add_alpha(write(tmp_path / "dem.tif", height))
+    stack = open_predictors(path)
+    assert stack.bands == ("elevation",)
+    assert np.isnan(stack.data.values[0, :4]).all() and stack.valid.sum() == 320
+    assert open_predictors(tmp_path).bands == ("elevation",)
+
+
+def test_near_infrared_that_gdal_calls_alpha(tmp_path: Path) -> None:
+    stored = numbers((4, 20, 20), 1, low=0, high=255).astype(np.uint8)
+    path = write(tmp_path / "a.tif", stored)  # four bands of 8 bits: GDAL assumes RGBA
+    assert open_predictors(path).data.shape[0] == 4
+    stored[3] = 255
+    stored[3, 0] = 0
+    path = write(tmp_path / "b.tif", stored)
+    assert open_predictors(path).data.shape[0] == 3
+    assert open_predictors(path, bands="nir=4").bands[3] == "nir"
+
+
+def test_a_mask_inside_the_file_is_heeded(tmp_path: Path) -> None:
+    stored = numbers((4, 20, 20), 1, low=300)
+    stored[:, :, :12] = 40000
+    seen = np.ones((20, 20), bool)
+    seen[:, :12] = False
+    stack = open_predictors(add_mask(write(tmp_path / "a.tif", stored), seen))
+    np.testing.assert_array_equal(stack.valid, seen)
+    assert stack.provenance["scale"] == 1e-4
+    (image,) = find_predictors(tmp_path / "a.tif")
+    window = (slice(3, 9), slice(10, 15))
+    np.testing.assert_array_equal(image.open(window).data.values, stack.crop(window).data.values)
 
 
 # --- bands option ----------------------------------------------------------------------------
@@ -542,6 +672,16 @@ def test_names_stay_distinct(tmp_path: Path) -> None:
     first = write(tmp_path / "a.tif", numbers((4, 6, 6), 1, low=300))
     more = write(tmp_path / "B04.tif", numbers((6, 6), 1))
     assert open_predictors([first, more]).bands[-1] == "red_2"
+
+
+def test_one_image_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = write(tmp_path / "a.tif", numbers((4, 6, 6), 1, low=300))
+    dem = write(tmp_path / "dem.tif", numbers((6, 6), 1))
+    monkeypatch.chdir(tmp_path)
+    for paths in ([first, first], [first, dem, "dem.tif"], [dem, first, Path("a.tif")]):
+        with pytest.raises(UsageError, match="given twice") as caught:
+            open_predictors(paths)
+        assert caught.value.exit_code == 2
 
 
 def test_layers_elsewhere_are_refused(tmp_path: Path) -> None:

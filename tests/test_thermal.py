@@ -4,6 +4,8 @@ from datetime import date
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio.enums import ColorInterp
 
 from factories_thermal import (
     LA,
@@ -23,6 +25,7 @@ from thermosharp.errors import (
     NothingFound,
     ScaledTwice,
     UnreadableFile,
+    UnsupportedProduct,
     UsageError,
 )
 from thermosharp.products import find_thermal, open_thermal
@@ -60,6 +63,36 @@ def test_any_raster_in_kelvin(tmp_path):
 def test_celsius_by_the_unit_of_the_band(tmp_path):
     path = write(tmp_path / "t.tif", KELVIN - 273.15, unit="°C")
     np.testing.assert_allclose(open_thermal(path).lst.values, KELVIN, atol=1e-4)
+
+
+def test_a_mask_inside_the_file_is_heeded(tmp_path):
+    values = KELVIN.copy()
+    seen = np.ones(SHAPE, bool)
+    seen[:9] = False
+    values[~seen] = 12  # would decide about the unit
+    scene = open_thermal(write(tmp_path / "t.tif", values, seen=seen))
+    assert np.isnan(scene.lst.values[~seen]).all()
+    np.testing.assert_array_equal(scene.usable.values, seen)
+    np.testing.assert_array_equal(scene.lst.values[seen], values[seen].astype(float))
+
+
+def test_an_alpha_band_comes_with_the_lst(tmp_path):
+    path = write(tmp_path / "t.tif", np.stack([KELVIN, np.where(KELVIN > 300, 255, 0)]))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.colorinterp = [ColorInterp.gray, ColorInterp.alpha]
+    assert find_thermal(tmp_path) == [path]
+    np.testing.assert_array_equal(np.isfinite(open_thermal(path).lst.values), KELVIN > 300)
+
+
+def test_zeros_around_celsius_are_fill(tmp_path):
+    values = KELVIN - np.float32(273.15)
+    values[:4] = 0
+    for given in ({"unit": "degC"}, {}):
+        path = write(tmp_path / "t.tif", values, **given)
+        scene = open_thermal(path, units="auto" if given else "celsius")
+        assert np.isnan(scene.lst.values[:4]).all() and not scene.usable.values[:4].any()
+        np.testing.assert_allclose(scene.lst.values[4:], KELVIN[4:], atol=1e-4)
+        assert codes(scene)["UNDECLARED_FILL"] == "repaired"
 
 
 def test_content_outranks_the_name(tmp_path):
@@ -244,6 +277,27 @@ def test_a_file_is_itself(tmp_path):
     assert find_thermal(tmp_path / "any.tif") == [tmp_path / "any.tif"]
     with pytest.raises(UsageError):
         find_thermal(tmp_path / "none")
+
+
+def test_our_own_outputs_are_refused(tmp_path, caplog):
+    own = [write(tmp_path / f"city_{word}.tif", KELVIN) for word in ("sharp", "uncertainty")]
+    tags = {"TIFFTAG_SOFTWARE": "thermosharp 0.1.0"}
+    own.append(write(tmp_path / "renamed.tif", KELVIN, tags=tags))
+    for path in own:
+        with pytest.raises(UnsupportedProduct, match="thermosharp's own output"):
+            find_thermal(path)
+    with pytest.raises(NothingFound):
+        find_thermal(tmp_path)
+    other = write(tmp_path / "lst.tif", KELVIN, tags={"TIFFTAG_SOFTWARE": "another program"})
+    assert find_thermal(other) == find_thermal(tmp_path) == [other]
+
+
+def test_a_dangling_link_is_spoken_of(tmp_path, caplog):
+    path = write(tmp_path / "lst.tif", KELVIN)
+    (tmp_path / "gone.tif").symlink_to(tmp_path / "nowhere.tif")
+    with caplog.at_level(logging.WARNING):
+        assert find_thermal(tmp_path) == [path]
+    assert [record for record in caplog.records if "gone.tif" in record.getMessage()]
 
 
 def test_an_empty_folder_says_what_was_looked_for(tmp_path):

@@ -10,7 +10,7 @@ likelihood of the observed image.
 Distances are in coarse pixels throughout, temperatures in kelvin of equal radiance.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -21,6 +21,9 @@ from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 
 Array = NDArray[Any]
+
+#: Parts of the model, by the name that leaves them out.
+PARTS = ("linear", "drift", "nonlinear", "fields")
 
 #: Reaches of the spatial fields (Matern, smoothness 3/2).
 REACHES = (0.3, 1.5, 6.0, 25.0)
@@ -34,9 +37,10 @@ LEAST_NOISE = 0.1
 #: Prior of the level: its variance, in variances of the observed image.
 LEVEL = 100.0
 
-#: No part may vary more than this share of the observed image's variance; with more, a few
-#: samples could be explained by wild functions that cancel.
-MOST = 0.3
+#: No function of features may vary more than this share of the observed image's variance: with
+#: more, a few samples could be explained by wild functions that cancel. Fields may vary as much as
+#: the image.
+MOST, MOST_SPATIAL = 0.3, 1.0
 
 #: Log-normal prior of the amplitudes, in observed variance and e-folds: weak, but proper.
 PRIOR_MEDIAN, PRIOR_WIDTH = 0.1, 4.0
@@ -102,7 +106,7 @@ class Observations:
     drift : (n, d)
         Area means of those of them whose coefficients drift over the land.
     random : (n, q)
-        Area means of random nonlinear features; q may be 0.
+        Area means of random nonlinear features.
     """
 
     row: Array
@@ -272,7 +276,7 @@ class Points:
         return field
 
 
-def fit(seen: Observations, *, blur: float = 0.0) -> AreaProcess:
+def fit(seen: Observations, *, blur: float = 0.0, without: Collection[str] = ()) -> AreaProcess:
     """Find the amplitudes that make the observations most likely.
 
     Parameters
@@ -281,6 +285,8 @@ def fit(seen: Observations, *, blur: float = 0.0) -> AreaProcess:
         A few hundred are enough, and their number squared is held in memory nine times.
     blur : float
         Standard deviation of the sensor's blur, in coarse pixels.
+    without : collection of str
+        Names of `PARTS` to leave out.
     """
     footprint, n = Footprint.of(blur), len(seen.value)
     kernels = np.stack(_kernels(seen, footprint))
@@ -307,7 +313,11 @@ def fit(seen: Observations, *, blur: float = 0.0) -> AreaProcess:
 
     parts = len(kernels)
     start = np.append(np.full(parts, np.log(variance / (2 * parts))), np.log(0.02))
-    most = [(np.log(1e-6 * variance), np.log(MOST * variance))] * parts
+    least = 1e-6  # of the variance: as good as absent
+    ceilings = [MOST] * 3 + [MOST_SPATIAL] * len(REACHES)
+    named = PARTS[:3] + PARTS[3:] * len(REACHES)
+    ceilings = [2 * least if n in without else c for n, c in zip(named, ceilings, strict=True)]
+    most = [(np.log(least * variance), np.log(ceiling * variance)) for ceiling in ceilings]
     noise = (np.log(1e-4), max(np.log(variance), np.log(2e-4)))
     start = np.clip(start, *np.array([*most, noise]).T)
     best = minimize(

@@ -47,6 +47,8 @@ class Channels:
         Bands of which the normalised difference is a channel too.
     low, high, mean, spread : (channels,)
         Range a channel is held to, and what it is standardised with.
+    sigmas : tuple of float
+        Radii of the surroundings, in fine pixels.
     """
 
     bands: int
@@ -55,9 +57,10 @@ class Channels:
     high: Array
     mean: Array
     spread: Array
+    sigmas: tuple[float, ...]
 
     @classmethod
-    def of(cls, predictors: PredictorStack) -> Self:
+    def of(cls, predictors: PredictorStack, *, sigmas: tuple[float, ...] = SIGMAS) -> Self:
         """Learn the distribution of each channel from the valid pixels of a stack."""
         names, data = list(predictors.bands), predictors.data.values
         pairs = tuple(
@@ -72,22 +75,22 @@ class Channels:
         mean, spread = values.mean(axis=1), values.std(axis=1)
         # A constant channel carries nothing: it becomes zero.
         spread = np.where(spread > 1e-6 * np.abs(mean), spread, np.inf)
-        return cls(len(names), pairs, low, high, mean, spread)
+        return cls(len(names), pairs, low, high, mean, spread, sigmas)
 
     @property
     def count(self) -> int:
         """Number of features: the channels, and each at every scale."""
-        return len(self.mean) * (1 + len(SIGMAS))
+        return len(self.mean) * (1 + len(self.sigmas))
 
     def scale(self, sigma: float | None) -> slice:
         """Where the features of one radius are; of the channels themselves for None."""
-        place = 0 if sigma is None else 1 + SIGMAS.index(sigma)
+        place = 0 if sigma is None else 1 + self.sigmas.index(sigma)
         return slice(place * len(self.mean), (place + 1) * len(self.mean))
 
     @property
     def halo(self) -> int:
         """Fine pixels beyond a window that its features depend on."""
-        return int(np.ceil(TRUNCATE * max(SIGMAS))) + 1
+        return int(np.ceil(TRUNCATE * max(self.sigmas))) + 1
 
     def features(self, data: Array, valid: Array) -> Array:
         """Compute the features of a window and its halo.
@@ -108,7 +111,7 @@ class Channels:
         values = (values - self.mean.reshape(shape)) / self.spread.reshape(shape)
         values = SATURATION * np.arcsinh(values / SATURATION) * valid
         layers = [values.astype(np.float32)]
-        for sigma in SIGMAS:
+        for sigma in self.sigmas:
             around = (0.0, sigma, sigma)
             weight = ndimage.gaussian_filter(
                 valid.astype(np.float32), sigma, truncate=TRUNCATE, mode="constant"

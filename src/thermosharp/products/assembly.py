@@ -15,7 +15,7 @@ from thermosharp.products.lst_rules import Packing
 from thermosharp.products.lst_scale import ResolvedLst, packing_of, resolve_lst
 from thermosharp.products.options import ThermalOptions
 from thermosharp.products.quality import Companions, Masks, quality_ignored
-from thermosharp.products.raster import RasterInfo, inspect, read
+from thermosharp.products.raster import RasterInfo, inspect, masked, read
 from thermosharp.scenes import ThermalScene, raster
 
 #: Dataset tags worth keeping: AppEEARS writes them for ECOSTRESS.
@@ -25,7 +25,7 @@ _TAGS = ("orbit_correction_performed", "build_id", "orbit_number", "scene_id")
 def read_lst(
     path: Path, options: ThermalOptions, *, product_packing: Packing | None = None
 ) -> tuple[RasterInfo, ResolvedLst]:
-    """Read a single-band LST raster and turn it into kelvin.
+    """Read a single-band LST raster and turn it into kelvin; an alpha band may come with it.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def read_lst(
     ScaledTwice, UnknownScale, UnreadableFile, MissingCRS
     """
     info = inspect(path)
-    if info.count != 1:
+    if info.data != (1,):
         raise AmbiguousInput(
             f"{path.name} has {info.count} bands, and which of them is LST cannot be told",
             expected="an LST raster with one band",
@@ -42,8 +42,10 @@ def read_lst(
             advice="write the LST band to a file of its own, for instance with "
             "`gdal_translate -b 1`; an image of several bands is given with `--fine`",
         )
+    gone = masked(info, (1,))
     resolved = resolve_lst(
-        read(info)[0],
+        read(info, (1,))[0],
+        absent=None if gone is None else gone[0],
         nodata=info.nodata,
         packing=packing_of(info),
         product_packing=product_packing,

@@ -25,9 +25,10 @@ from thermosharp.products.bands import (
 )
 from thermosharp.products.dates import date_in, day_of
 from thermosharp.products.images import PredictorImage
-from thermosharp.products.layers import Band, Layer, Mask, Plan
+from thermosharp.products.layers import Band, Layer, Mask, Plan, grid_key
 from thermosharp.products.raster import RasterInfo, inspect
 from thermosharp.products.reflectance import decode
+from thermosharp.products.samples import look_at
 
 #: Scene classes of Sentinel-2 (SCL) that are no view of the ground: no data, saturated or
 #: defective, cloud shadow, cloud of medium and high probability, thin cirrus. ESA, Sentinel-2
@@ -41,6 +42,7 @@ _AUXILIARY = re.compile(
     r"(?<![a-z0-9])(aot|wvp|tci|pvi|cldprb|snwprb|[a-z]*mask|msk[a-z]*|qa\d*)(?![a-z0-9])"
 )
 _METRES_PER_RADIAN = 6371007.0
+_FULL_ALPHA = 0.95
 _SAME_SIZE = 0.15  # a "20 m" grid in degrees is 20 m only about
 
 _WAVELENGTH_ORDER = {role: place for place, role in enumerate(SENTINEL2.values())}
@@ -67,10 +69,11 @@ def image_of_file(path: Path, *, choice: BandChoice) -> PredictorImage:
 def _plan_of_file(info: RasterInfo, choice: BandChoice, acquired: datetime | date | None) -> Plan:
     file = info.path.name
     names: Sequence[str] = names_of(info.descriptions)
-    if info.count == 1:
-        names = (names[0] or role_of(info.path.stem) or info.path.stem,)
+    if info.data == (1,):
+        names = (names[0] or role_of(info.path.stem) or info.path.stem, *names[1:])
     names = choice.name(names, file)
-    bands = [_band(info, index, name) for index, name in enumerate(names, start=1)]
+    info = _true_alpha(info, names)
+    bands = [_band(info, index, names[index - 1]) for index in info.data]
     decoded = decode([band for band in bands if band.name not in MASKS], acquired=acquired)
     if not decoded.bands:
         raise _only_masks(file)
@@ -85,6 +88,22 @@ def _plan_of_file(info: RasterInfo, choice: BandChoice, acquired: datetime | dat
         decoding={"bands": list(order), **decoded.decoding},
         findings=decoded.findings,
     )
+
+
+def _true_alpha(info: RasterInfo, names: Sequence[str]) -> RasterInfo:
+    """Take the alpha band for one only where it is.
+
+    GDAL marks the fourth of four 8-bit bands as alpha when it is told nothing, also where that is
+    near infrared. A true one is either full or 0 almost everywhere.
+    """
+    if info.alpha is None:
+        return info
+    opaque = replace(info, colors=("undefined",) * info.count)
+    if names[info.alpha - 1] in SPECTRAL | OTHER:
+        return opaque
+    (sample,) = look_at([Band(info=opaque, index=info.alpha, spectral=False)])
+    full = sample.values == sample.values.max(initial=0)
+    return opaque if full.size and full.mean() < _FULL_ALPHA else info
 
 
 def _band(info: RasterInfo, index: int, name: str) -> Band:
@@ -176,7 +195,7 @@ def _choose_files(
     if not candidates:
         raise _only_masks(str(folder))
     known = [band for band in candidates if band.name in SPECTRAL | OTHER]
-    if not known and len({_grid_key(band.info.geobox) for band in candidates}) > 1:
+    if not known and len({grid_key(band.info.geobox) for band in candidates}) > 1:
         raise AmbiguousInput(
             f"{folder} holds single-band files on several grids, and no name tells a band",
             expected="the bands of one image, as in B04.tif or red.tif",
@@ -191,10 +210,6 @@ def _choose_files(
         picked = choice.pick([band.name for band in by_size], f"{folder.name} at {resolution:g} m")
         by_size = [by_size[place] for place in picked]
     return by_size, geobox, _left_out(folder, strangers)
-
-
-def _grid_key(geobox: GeoBox) -> tuple[object, ...]:
-    return (*geobox.shape, *geobox.affine, str(geobox.crs))
 
 
 def _left_out(folder: Path, names: Sequence[str]) -> tuple[Finding, ...]:
@@ -268,7 +283,7 @@ def _plan_of_bands(
     decoded = decode(bands, acquired=acquired)
     grids: dict[tuple[object, ...], list[Band]] = {}
     for band in decoded.bands:
-        grids.setdefault(_grid_key(band.info.geobox), []).append(band)
+        grids.setdefault(grid_key(band.info.geobox), []).append(band)
     order = tuple(band.name for band in decoded.bands)
     return Plan(
         layers=tuple(Layer(bands=tuple(group), dark=decoded.dark) for group in grids.values()),

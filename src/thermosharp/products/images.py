@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,10 +58,21 @@ class PredictorImage:
 
         Raises
         ------
+        UsageError
+            An image is among them already: its layers would all be there twice.
         NoOverlap
             A further image has no place in common with this one.
         """
+        there = {Path(image.source).resolve() for image in (self, *self.more)}
         for image in further:
+            if (path := Path(image.source).resolve()) in there:
+                raise UsageError(
+                    f"The fine image {image.name} is given twice",
+                    expected="each fine image once",
+                    came=image.source,
+                    advice="leave one of them out, or name the other layer you mean",
+                )
+            there.add(path)
             shared_window(image.geobox, self.geobox, names=(image.name, self.name))
         return replace(self, more=(*self.more, *further))
 

@@ -1,6 +1,6 @@
 """What to read from which file, and what the stored numbers mean: the plan of a predictor image."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -15,6 +15,29 @@ from thermosharp.products.raster import RasterInfo
 from thermosharp.scenes import Window
 
 _STRIP = 2048  # target rows read at a time
+
+#: No layer holds numbers as large; programs fill with the largest of float32 or float64.
+HUGE = 1e30
+#: Fill of reflectance in uint16: no surface reflects as much in all bands.
+_WHITE = 65535
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """Numbers of one band as stored ``(y, x)``, and which of them are no value.
+
+    Attributes
+    ----------
+    numbers : ndarray (y, x)
+    absent : ndarray (y, x) of bool
+        Where the file says so: nodata, its mask, NaN and infinity.
+    fill : ndarray (y, x) of bool
+        Where it does not, but the number can be nothing else.
+    """
+
+    numbers: NDArray[Any]
+    absent: NDArray[np.bool_]
+    fill: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +56,7 @@ class Band:
     scale, offset : float
         Value = stored number x scale + offset.
     fills : tuple of float
-        Stored numbers that mean missing, besides the file's nodata and NaN.
+        Stored numbers that mean missing, besides the file's nodata and mask, NaN and infinity.
     """
 
     info: RasterInfo
@@ -44,19 +67,20 @@ class Band:
     offset: float = 0.0
     fills: tuple[float, ...] = ()
 
-    def missing(self, stored: NDArray[Any]) -> NDArray[np.bool_]:
-        """Mark stored numbers that are no value."""
-        gone = raster.missing(stored, self.info.nodata)
+    def fill(self, numbers: NDArray[Any]) -> NDArray[np.bool_]:
+        """Mark numbers that can be nothing but fill."""
+        huge = np.abs(numbers) > HUGE if numbers.dtype.kind == "f" else False
+        filled: NDArray[np.bool_] = np.zeros(numbers.shape, bool) | huge
         for fill in self.fills:
-            gone |= raster.missing(stored, fill)
-        return gone
+            filled |= raster.missing(numbers, fill)
+        return filled
 
-    def values(self, stored: NDArray[Any]) -> NDArray[np.float32]:
+    def values(self, stored: Stored) -> NDArray[np.float32]:
         """Turn stored numbers into float32 values, NaN where missing."""
         # float64 between: 10000 * 0.0001 in float32 is not 1.
-        values = (stored.astype(np.float64) * self.scale + self.offset).astype(np.float32)
-        values[self.missing(stored)] = np.nan
-        return values
+        values = stored.numbers.astype(np.float64) * self.scale + self.offset
+        values[stored.absent | stored.fill] = np.nan  # before float32, which fill may not fit in
+        return values.astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +93,7 @@ class Layer:
     dark : bool
         The spectral bands are digital numbers. A pixel that is 0 in all spectral bands was not
         imaged and is missing; where there is only one such band, only if it is a digital number.
+        So is one that is 65535 in all of them, in uint16.
     """
 
     bands: tuple[Band, ...]
@@ -81,28 +106,64 @@ class Layer:
 
     def read(self, window: Window) -> NDArray[np.float32]:
         """Read the values ``(band, y, x)`` under a window of the stored grid, NaN where missing."""
-        stored = self._stored(window)
-        values = np.empty((len(stored), *stored[0].shape), np.float32)
-        for band, layer, into in zip(self.bands, stored, values, strict=True):
-            into[:] = band.values(layer)
+        numbers, masks = self._raw(window)
+        values = np.empty((len(numbers), *numbers[0].shape), np.float32)
+        for band, stored, into in zip(self.bands, self._told(numbers, masks), values, strict=True):
+            into[:] = band.values(stored)
         spectral = [place for place, band in enumerate(self.bands) if band.spectral]
         if len(spectral) > 1 or (spectral and self.dark):
-            blank = np.logical_and.reduce([stored[place] == 0 for place in spectral])
+            blank = np.logical_and.reduce([numbers[place] == 0 for place in spectral])
             values[spectral] = np.where(blank, np.float32(np.nan), values[spectral])
         return values
 
-    def _stored(self, window: Window) -> list[NDArray[Any]]:
-        """Read stored numbers ``(y, x)`` of each band, those of one file at once."""
-        stored: list[NDArray[Any]] = []
+    def look(self, window: Window) -> Iterator[Stored]:
+        """Read what is stored under a window, band by band."""
+        return self._told(*self._raw(window))
+
+    def _raw(self, window: Window) -> tuple[list[NDArray[Any]], list[NDArray[np.bool_] | None]]:
+        """Read stored numbers ``(y, x)`` and the mask of each band, those of one file at once."""
+        numbers: list[NDArray[Any]] = []
+        masks: list[NDArray[np.bool_] | None] = []
         for _, run in groupby(self.bands, key=lambda band: band.info.path):
             bands = list(run)
-            stored.extend(raster.read(bands[0].info, [band.index for band in bands], window))
-        return stored
+            info, places = bands[0].info, [band.index for band in bands]
+            numbers.extend(raster.read(info, places, window))
+            masked = raster.masked(info, places, window)
+            masks.extend([None] * len(bands) if masked is None else masked)
+        return numbers, masks
+
+    def _told(
+        self, numbers: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_] | None]
+    ) -> Iterator[Stored]:
+        """Tell of each band which numbers are none; one at a time, as masks of all take memory."""
+        reflecting = [band.spectral is not False for band in self.bands]
+        white = _white([layer for layer, hit in zip(numbers, reflecting, strict=True) if hit])
+        for band, layer, mask, hit in zip(self.bands, numbers, masks, reflecting, strict=True):
+            absent = raster.missing(layer, band.info.nodata)
+            if mask is not None:
+                absent |= mask
+            fill = band.fill(layer)
+            if hit and white is not None:
+                fill |= white
+            yield Stored(numbers=layer, absent=absent, fill=fill & ~absent)
 
     def onto(self, target: GeoBox, window: Window) -> NDArray[np.float32]:
         """Bring the values ``(band, y, x)`` onto a window of another grid."""
         method = warp.method_between(self.geobox, target)
         return warp.carry(self.read, self.geobox, target, window=window, method=method)
+
+
+def _white(numbers: Sequence[NDArray[Any]]) -> NDArray[np.bool_] | None:
+    """Mark pixels that hold the largest number in all reflecting bands, if those are uint16."""
+    if not numbers or any(layer.dtype != np.uint16 for layer in numbers):
+        return None
+    white: NDArray[np.bool_] = np.logical_and.reduce([layer == _WHITE for layer in numbers])
+    return white
+
+
+def grid_key(geobox: GeoBox) -> tuple[object, ...]:
+    """Return what tells one grid from another."""
+    return (*geobox.shape, *geobox.affine, str(geobox.crs))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -135,7 +135,7 @@ def _as_told(
         f"{name} is not in the unit given",
         expected=f"numbers that as {units} give temperatures of 180 to 400 K",
         came=f"numbers with a median of {median:.6g}",
-        advice='leave the unit to the file (units="auto"), or correct it',
+        advice=_tenfold(median) or 'leave the unit to the file (units="auto"), or correct it',
     )
 
 
@@ -276,6 +276,17 @@ def _whole(unit: str) -> Finding:
     )
 
 
+def _tenfold(median: float) -> str:
+    """Advise on kelvin stored as tenths or hundredths, which no unit can tell; or say nothing."""
+    for factor in (10, 100):
+        if _is_lst(median / factor):
+            return (
+                f"if these are kelvin times {factor}, write that into the file with "
+                f"`gdal_edit.py -scale {1 / factor:g} FILE` and run again"
+            )
+    return ""
+
+
 def _unknown(name: str, median: float, integer: bool, tagged: Packing) -> UnknownScale:
     kind = "integers" if integer else "floats"
     advice = 'say what the numbers are with `--units kelvin|celsius|dn` (Python: units="...")'
@@ -284,6 +295,7 @@ def _unknown(name: str, median: float, integer: bool, tagged: Packing) -> Unknow
             "if these are degrees Celsius, say so with `--units celsius` "
             '(Python: units="celsius"): no unit tag in the file does'
         )
+    advice = _tenfold(median) or advice
     return UnknownScale(
         f"The unit of {name} cannot be told",
         expected="kelvin (180 to 400), counts of 0.02 K (9000 to 20000), or a unit tag of Celsius",

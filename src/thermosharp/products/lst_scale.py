@@ -19,6 +19,9 @@ from thermosharp.products.raster import RasterInfo, missing
 
 #: What one pixel may have, K.
 PLAUSIBLE_PIXEL = (200.0, 360.0)
+#: Exact zeros in degrees Celsius are fill if they are more than this share of the pixels, and
+#: nearly all others at least this far away, °C.
+_ZERO_SHARE, _ZERO_GAP = 0.01, 3.0
 #: Fill 0 after the usual scalings, also of Landsat: no temperatures, whatever the unit.
 _FILL_GHOSTS = (0.0, TUTORIAL_OFFSET, TWICE_OFFSET, 149.0, -FREEZING, TUTORIAL_OFFSET - FREEZING)
 
@@ -57,6 +60,7 @@ def _number(text: str | None, default: float) -> float:
 def resolve_lst(
     raw: NDArray[Any],
     *,
+    absent: NDArray[np.bool_] | None = None,
     nodata: float | None = None,
     packing: Packing | None = None,
     product_packing: Packing | None = None,
@@ -70,6 +74,8 @@ def resolve_lst(
     ----------
     raw : ndarray (y, x)
         As stored, no scale applied.
+    absent : ndarray (y, x) of bool, optional
+        Where the file's mask says there is nothing.
     nodata : float, optional
     packing : Packing, optional
         Scale, offset and unit the file claims; used where they lead to temperatures.
@@ -85,7 +91,9 @@ def resolve_lst(
     Returns
     -------
     ResolvedLst
-        Kelvin outside 200 to 360 K is NaN: fill never becomes a temperature.
+        Kelvin outside 200 to 360 K is NaN: fill never becomes a temperature. Findings are those
+        of the rules, ``LST_TUTORIAL_BIAS``, and ``UNDECLARED_FILL`` where exact zeros in degrees
+        Celsius were taken for fill.
 
     Raises
     ------
@@ -102,6 +110,8 @@ def resolve_lst(
         )
     tagged = packing or Packing()
     values = _values(raw, nodata, keep_zero=tagged.celsius or units == "celsius")
+    if absent is not None:
+        values[absent] = np.nan
     telling = _telling(values)
     if telling.size == 0:
         return ResolvedLst(
@@ -114,6 +124,9 @@ def resolve_lst(
     low, high = PLAUSIBLE_PIXEL
     outside = np.isfinite(values) & ~((kelvin >= low) & (kelvin <= high))
     kelvin[outside] = np.nan
+    filled: tuple[Finding, ...] = ()
+    if raw.dtype.kind == "f":  # of integers, 0 and the declared nodata have been heeded
+        kelvin, filled = _without_zero_celsius(values, kelvin, decision, name)
     bias: tuple[Finding, ...] = ()
     if not decision.counts:
         kelvin, bias = tutorial_bias(kelvin, repair="LST_TUTORIAL_BIAS" in fix)
@@ -121,7 +134,7 @@ def resolve_lst(
     return ResolvedLst(
         kelvin,
         _provenance(raw, decision, tagged, int(outside.sum()), kept),
-        decision.findings + bias,
+        decision.findings + filled + bias,
     )
 
 
@@ -135,6 +148,29 @@ def _values(raw: NDArray[Any], nodata: float | None, *, keep_zero: bool) -> NDAr
     values = raw.astype(np.float64)
     values[gone | ~np.isfinite(values)] = np.nan
     return values
+
+
+def _without_zero_celsius(
+    values: NDArray[np.float64], kelvin: NDArray[np.float64], decision: Decision, name: str
+) -> tuple[NDArray[np.float64], tuple[Finding, ...]]:
+    """Drop exact zeros in degrees Celsius that are fill: many, and far from all other ground."""
+    zeros = (values == 0) & (decision.offset == FREEZING)
+    rest = kelvin[np.isfinite(kelvin) & ~zeros] - FREEZING
+    share = float(zeros.sum() / max(zeros.sum() + rest.size, 1))
+    if share <= _ZERO_SHARE or rest.size == 0:
+        return kelvin, ()
+    low, high = np.percentile(rest, (1, 99))
+    if low <= _ZERO_GAP and high >= -_ZERO_GAP:
+        return kelvin, ()
+    finding = Finding(
+        "UNDECLARED_FILL",
+        "repaired",
+        f"{share:.1%} of the pixels of {name} are exactly 0 °C and nearly all others {low:.1f} to "
+        f"{high:.1f} °C: the zeros are fill though no nodata value says so; taken as missing",
+        "declare it, for instance with `gdal_edit.py -a_nodata 0 FILE`",
+        share,
+    )
+    return np.where(zeros, np.nan, kelvin), (finding,)
 
 
 def _telling(values: NDArray[np.float64]) -> NDArray[np.float64]:

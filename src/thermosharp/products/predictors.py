@@ -56,7 +56,7 @@ def open_predictors(
         ``"red=3,nir=4"`` names bands of a file that does not; ``"B04,B08"`` chooses bands.
         Applies to the first path.
     resolution : float
-        Pixel size, m, where the first path has bands of several: 20, or 10.
+        Pixel size, m, where the first path has bands of several: 10, 20 or 60.
     window_of : GeoBox or ThermalScene, optional
         Read only what lies under it.
 
@@ -68,7 +68,7 @@ def open_predictors(
     Raises
     ------
     UsageError
-        A path does not exist, or an option cannot be understood.
+        A path does not exist or is given twice, or an option cannot be understood.
     AmbiguousInput
         A path holds several images, see :func:`find_predictors`.
     NoOverlap
@@ -150,7 +150,7 @@ def _in_folder(folder: Path, choice: BandChoice, resolution: float) -> list[Pred
     children = [child for child in sorted(folder.iterdir()) if not child.name.startswith(".")]
     products = [child for child in children if child.is_dir() and sentinel2.is_safe(child)]
     files = [child for child in children if _is_candidate(child)]
-    multi = [file for file in files if inspect(file).count > 1]
+    multi = [file for file in files if len(inspect(file).data) > 1]
     single = [file for file in files if file not in multi]
     _refuse_mixture(folder, {"SAFE folders": products, "multi-band files": multi,
                              "single-band files": single})  # fmt: skip

@@ -16,11 +16,15 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from thermosharp.errors import MissingCRS, UnreadableFile, UsageError
 from thermosharp.scenes import Window
+
+#: A band with one of these has no mask besides what its numbers, or the alpha band, say.
+_NO_MASK = frozenset({MaskFlags.all_valid, MaskFlags.nodata, MaskFlags.alpha})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,10 @@ class RasterInfo:
         GDAL's, one a band; 1 and 0 where the file gives none.
     units, descriptions : tuple of str
         One a band; empty where the file gives none.
+    colors : tuple of str
+        What each band is for in display, as GDAL calls it: ``gray``, ``alpha``, ``undefined``...
+    masked : tuple of bool
+        Which bands have a mask of their own, inside the file or beside it; nodata and alpha apart.
     tags : mapping of str to str
         Dataset tags and those of band 1, the latter winning.
     """
@@ -54,7 +62,21 @@ class RasterInfo:
     offsets: tuple[float, ...]
     units: tuple[str, ...]
     descriptions: tuple[str, ...]
+    colors: tuple[str, ...]
+    masked: tuple[bool, ...]
     tags: Mapping[str, str]
+
+    @property
+    def alpha(self) -> int | None:
+        """The band, counted from 1, that says where the others hold something."""
+        if self.count == 1 or "alpha" not in self.colors:
+            return None
+        return self.colors.index("alpha") + 1
+
+    @property
+    def data(self) -> tuple[int, ...]:
+        """The bands, counted from 1, that are not alpha."""
+        return tuple(place for place in range(1, self.count + 1) if place != self.alpha)
 
 
 @contextmanager
@@ -123,6 +145,8 @@ def inspect(path: Path) -> RasterInfo:
             offsets=tuple(dataset.offsets),
             units=tuple(unit or "" for unit in dataset.units),
             descriptions=tuple(name or "" for name in dataset.descriptions),
+            colors=tuple(color.name for color in dataset.colorinterp),
+            masked=tuple(not _NO_MASK & set(flags) for flags in dataset.mask_flag_enums),
             tags={**dataset.tags(), **dataset.tags(1)},
         )
 
@@ -145,15 +169,56 @@ def read(
     UnreadableFile
         The file is damaged or cut short.
     """
-    where = None if window is None else RasterioWindow.from_slices(*window)
     with _opened(info.path) as dataset:
-        values: NDArray[Any] = dataset.read(None if bands is None else list(bands), window=where)
+        values: NDArray[Any] = dataset.read(_listed(bands), window=_rasterio(window))
     return values
 
 
+def masked(
+    info: RasterInfo, bands: Sequence[int] | None = None, window: Window | None = None
+) -> NDArray[np.bool_] | None:
+    """Mark pixels ``(band, y, x)`` that the file's mask or its alpha band says are empty.
+
+    Parameters
+    ----------
+    info : RasterInfo
+    bands, window
+        As for :func:`read`.
+
+    Returns
+    -------
+    ndarray (band, y, x) of bool, or None
+        None where the file has neither mask nor alpha band.
+
+    Raises
+    ------
+    UnreadableFile
+        The file is damaged or cut short.
+    """
+    if info.alpha is None and not any(info.masked):
+        return None
+    where, listed = _rasterio(window), _listed(bands)
+    with _opened(info.path) as dataset:
+        if any(info.masked):
+            gone: NDArray[np.bool_] = dataset.read_masks(listed, window=where) == 0
+        else:
+            gone = np.zeros((len(listed or info.colors), 1, 1), bool)
+        if info.alpha is not None:
+            gone = gone | (dataset.read(info.alpha, window=where) == 0)
+    return gone
+
+
+def _listed(bands: Sequence[int] | None) -> list[int] | None:
+    return None if bands is None else list(bands)
+
+
+def _rasterio(window: Window | None) -> RasterioWindow | None:
+    return None if window is None else RasterioWindow.from_slices(*window)
+
+
 def missing(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
-    """Mark pixels that are NaN or equal the nodata value, in any dtype."""
-    gone = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+    """Mark pixels that are NaN, infinite, or equal the nodata value, in any dtype."""
+    gone = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
     if nodata is not None and not np.isnan(nodata) and _representable(nodata, values.dtype):
         gone |= values == np.asarray(nodata, dtype=values.dtype)
     return gone

@@ -7,29 +7,25 @@ halves every vegetation index, so it is looked for.
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thermosharp.findings import Finding
-from thermosharp.products import raster
 from thermosharp.products.bands import SENTINEL2, TUTORIAL_10M, TUTORIAL_20M, code_of
 from thermosharp.products.dates import day_of
 from thermosharp.products.layers import Band
-from thermosharp.scenes import Window
+from thermosharp.products.samples import USUAL_FILLS, look_at, undeclared_fill
 
 QUANTIFICATION = 10000.0
 #: Since this day Sentinel-2 digital numbers carry an offset of 1000 (processing baseline 04.00).
 OFFSET_SINCE = date(2022, 1, 25)
 _LANDSAT_C2 = re.compile(r"L[COET]0[4-9]_L2S[PR]_.*_SR_B\d", re.IGNORECASE)
 _VISIBLE = frozenset({"blue", "green", "red"})
-_PATCH, _PATCHES = 128, 4  # a lattice of 4 x 4 patches of 128 x 128 pixels is looked at
-_STRIP_PIXELS = 4_000_000
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +54,8 @@ class Decoded:
 def decode(bands: Sequence[Band], *, acquired: datetime | date | None) -> Decoded:
     """Settle what the numbers of an image's bands mean, from dtype, tags and a sample of values.
 
-    The sample is taken over the whole image, so that every window is decoded alike. Bands known
+    The sample is taken over the whole image, so that every window is decoded alike. Fill that no
+    nodata value declares is left out of it, and is missing in all bands. Bands known
     to be spectral, and images of several unnamed bands whose numbers look like reflectance,
     become reflectance 0 to 1. All other bands are taken as they are.
 
@@ -69,8 +66,14 @@ def decode(bands: Sequence[Band], *, acquired: datetime | date | None) -> Decode
     acquired : datetime, date or None
         When the image was taken; decides whether an unmentioned offset is possible.
     """
-    samples = _samples(bands)
-    findings: list[Finding] = []
+    bands = [replace(band, fills=(*band.fills, *USUAL_FILLS)) for band in bands]
+    seen = look_at(bands)
+    findings = list(undeclared_fill(bands, seen))
+    samples = {
+        place: sample.values
+        for place, (band, sample) in enumerate(zip(bands, seen, strict=True))
+        if band.spectral is not False
+    }
     unnamed = [place for place, band in enumerate(bands) if band.spectral is None]
     if unnamed and not _are_reflectance(bands, samples, unnamed):
         for place in unnamed:
@@ -93,53 +96,6 @@ def decode(bands: Sequence[Band], *, acquired: datetime | date | None) -> Decode
         bands=tuple(settled.get(place, band) for place, band in enumerate(bands)),
         findings=tuple(findings),
     )
-
-
-def _samples(bands: Sequence[Band]) -> dict[int, NDArray[np.float64]]:
-    """Look at stored numbers of the bands that may be spectral, by their place in `bands`."""
-    wanted = [(place, band) for place, band in enumerate(bands) if band.spectral is not False]
-    samples: dict[int, NDArray[np.float64]] = {}
-    for _, run in groupby(wanted, key=lambda pair: pair[1].info.path):
-        places, of_one_file = zip(*run, strict=True)
-        samples.update(zip(places, _sample(of_one_file), strict=True))
-    return samples
-
-
-def _sample(bands: Sequence[Band]) -> list[NDArray[np.float64]]:
-    """Look at numbers of one file from all over it; zeros may be padding and are left out."""
-    looks = [_valid(bands, window) for window in _patches(bands[0])]
-    found = [np.concatenate(looks_at_band) for looks_at_band in zip(*looks, strict=True)]
-    for window in _strips(bands[0]):
-        if all(values.size for values in found):
-            break
-        more = _valid(bands, window)
-        found = [old if old.size else new for old, new in zip(found, more, strict=True)]
-    return found
-
-
-def _valid(bands: Sequence[Band], window: Window) -> list[NDArray[np.float64]]:
-    stored = raster.read(bands[0].info, [band.index for band in bands], window)
-    return [
-        layer[~band.missing(layer) & (layer != 0)].astype(np.float64)
-        for band, layer in zip(bands, stored, strict=True)
-    ]
-
-
-def _patches(band: Band) -> Iterator[Window]:
-    starts = [
-        sorted({int(at) for at in np.linspace(0, max(size - _PATCH, 0), _PATCHES)})
-        for size in band.info.geobox.shape
-    ]
-    for row in starts[0]:
-        for col in starts[1]:
-            yield slice(row, row + _PATCH), slice(col, col + _PATCH)
-
-
-def _strips(band: Band) -> Iterator[Window]:
-    rows, cols = band.info.geobox.shape
-    height = max(_STRIP_PIXELS // cols, 1)
-    for row in range(0, rows, height):
-        yield slice(row, min(row + height, rows)), slice(0, cols)
 
 
 def _are_reflectance(
@@ -210,7 +166,9 @@ def _scaled(
 ) -> Decoded:  # fmt: skip
     """Give all bands one scale."""
     return Decoded(
-        bands=tuple(replace(band, scale=scale, offset=offset, fills=fills) for band in bands),
+        bands=tuple(
+            replace(band, scale=scale, offset=offset, fills=(*band.fills, *fills)) for band in bands
+        ),
         dark=dark,
         decoding={"unit": unit, "scale": scale, "offset": offset},
     )

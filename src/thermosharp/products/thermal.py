@@ -20,7 +20,7 @@ from thermosharp.products.landsat import open_landsat
 from thermosharp.products.lst_rules import Units
 from thermosharp.products.modis import open_modis
 from thermosharp.products.options import QC_LEVELS, ThermalOptions
-from thermosharp.products.raster import inspect
+from thermosharp.products.raster import RasterInfo, inspect
 from thermosharp.scenes import ThermalScene
 
 logger = logging.getLogger(__name__)
@@ -181,11 +181,21 @@ def find_thermal(path: str | Path) -> list[Path]:
     ------
     UsageError
         There is nothing at `path`.
+    UnsupportedProduct
+        The file is an output of thermosharp.
     NothingFound
         The folder holds no thermal image.
     """
     path = Path(path)
     if path.is_file():
+        if _is_ours(path):
+            raise UnsupportedProduct(
+                f"{path.name} is thermosharp's own output",
+                expected="LST as the satellite product delivers it",
+                came="a map that was sharpened already, or a layer that belongs to one",
+                advice="leave it out; give the LST it was made from, or write outputs to a folder "
+                "of their own",
+            )
         return [path]
     if not path.is_dir():
         raise UsageError(f"There is no file or folder {path}", advice="check the path")
@@ -203,21 +213,44 @@ def _thermal_files(folder: Path) -> list[Path]:
     return [file for file in files if _parse(file) is None and _one_band(file)]
 
 
+def _is_ours(file: Path) -> bool:
+    """Tell thermosharp's outputs by name, and renamed ones by the tag they carry."""
+    if file.stem.endswith(OUR_OUTPUTS):
+        return True
+    if file.suffix.lower() not in _RASTERS:
+        return False
+    try:
+        return _tagged(inspect(file))
+    except ThermosharpError:  # opening it says what is wrong
+        return False
+
+
+def _tagged(info: RasterInfo) -> bool:
+    return info.tags.get("TIFFTAG_SOFTWARE", "").startswith("thermosharp")
+
+
 def _eligible(file: Path) -> bool:
     if file.name.startswith(".") or file.stem.endswith(OUR_OUTPUTS):
         return False
-    return file.suffix.lower() in _RASTERS | _HDF5 and file.is_file()
+    if file.suffix.lower() not in _RASTERS | _HDF5:
+        return False
+    if file.is_symlink() and not file.exists():
+        logger.warning("%s is skipped: it is a link to a file that is not there", file)
+    return file.is_file()
 
 
 def _one_band(file: Path) -> bool:
     """Tell whether a file of no known name may be LST; a damaged one may, so that it is heard of.
+
+    An alpha band does not count, and a renamed output of thermosharp is none.
 
     A raster without a place on Earth may be too: opening it says what is missing.
     """
     if file.suffix.lower() in _HDF5:
         return False
     try:
-        return inspect(file).count == 1
+        info = inspect(file)
+        return info.data == (1,) and not _tagged(info)
     except ThermosharpError:
         return True
 

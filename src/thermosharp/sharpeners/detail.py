@@ -9,7 +9,7 @@ from scipy import ndimage
 from threadpoolctl import threadpool_limits
 
 from thermosharp.areagp import AreaProcess, Observations, Points, Posterior, fit
-from thermosharp.features import TRUNCATE, Channels
+from thermosharp.features import SIGMAS, TRUNCATE, Channels
 from thermosharp.grids import MIN_COVERAGE, GridPair, common_window, fill_nearest
 from thermosharp.radiometry import REFERENCE, to_kelvin, to_radiance
 from thermosharp.scenes import PredictorStack, ThermalScene, Window
@@ -26,9 +26,9 @@ FITTED, BLOCK = 600, 8
 #: Radius, in fine pixels, of the features whose coefficients drift over the land.
 DRIFTING = 0.7
 
-#: With fewer bands than this a linear function of them is not enough: random Fourier features
-#: (Rahimi and Recht 2007), how many, and the reach of their kernel.
-FEW_BANDS, NONLINEAR, REACH = 3, 128, 2.0
+#: Random Fourier features of the nonlinear part (Rahimi and Recht 2007): how many, and the reach of
+#: their kernel in units of the features' spread.
+NONLINEAR, REACH = 64, 2.0
 
 #: Blur of the sensor, in coarse pixels. Every sensor has some: it is assumed unless the image is
 #: more likely without it by this much (in log evidence).
@@ -80,7 +80,7 @@ class Basis:
     ----------
     channels : Channels
     frequencies : (frequencies, features)
-        Of the random Fourier features; none where the linear function is enough.
+        Of the random Fourier features.
     linear, drift, random : Kind
     contrast : float
         Mean of :meth:`contrast_of` over the land.
@@ -165,12 +165,12 @@ class Detail(Sharpener):
 
     The temperature of a point is a sum of a linear function of features (bands, normalised
     differences, and Gaussian means of their surroundings at eight radii), a drift of its
-    coefficients over the land, with fewer than three bands a nonlinear function, and spatial fields
-    of four reaches. A coarse pixel observes the mean of its points, a linear operation, so that
-    the posterior at the fine scale is exact and no relation is carried from one scale to another.
-    How much each part contributes maximises the marginal likelihood of the observed image: where
-    predictors tell nothing, nothing is taken from them, and what remains is area-to-point kriging.
-    The uncertainty is the posterior standard deviation.
+    coefficients over the land, a nonlinear function, and spatial fields of four reaches. A coarse
+    pixel observes the mean of its points, a linear operation, so that the posterior at the fine
+    scale is exact and no relation is carried from one scale to another. How much each part
+    contributes maximises the marginal likelihood of the observed image: where predictors tell
+    nothing, nothing is taken from them, and what remains is area-to-point kriging. The uncertainty
+    is the posterior standard deviation.
 
     Large images are done in overlapping tiles, each exactly, feathered into one another.
 
@@ -180,6 +180,9 @@ class Detail(Sharpener):
         Coarse pixels a side of a tile.
     random_state : int
         For the pixels that the amplitudes are fitted on, and the nonlinear features.
+    without : tuple of str
+        Parts of the model to leave out, to see what they bring: ``linear``, ``drift``,
+        ``nonlinear``, ``fields``, ``surroundings``, ``blur``.
 
     Attributes
     ----------
@@ -192,18 +195,21 @@ class Detail(Sharpener):
     name: ClassVar[str] = "detail"
     smooth_rounds: ClassVar[int] = 0
 
-    def __init__(self, *, tile: int = 20, random_state: int = 0) -> None:
+    def __init__(
+        self, *, tile: int = 20, random_state: int = 0, without: tuple[str, ...] = ()
+    ) -> None:
         self.tile = tile
         self.random_state = random_state
+        self.without = without
 
     def _learn(self, thermal: ThermalScene, predictors: PredictorStack, trained: Array) -> None:
         self.thermal_, self.predictors_ = thermal, predictors
         covered = self.pair_.coverage(predictors.valid) >= MIN_COVERAGE
         self.held_ = thermal.usable.values & covered
         random = np.random.default_rng(self.random_state)
-        channels = Channels.of(predictors)
-        several = NONLINEAR // 2 if channels.bands < FEW_BANDS else 0
-        frequencies = random.standard_normal((several, channels.count))
+        sigmas = (DRIFTING, CONTRAST) if "surroundings" in self.without else SIGMAS
+        channels = Channels.of(predictors, sigmas=sigmas)
+        frequencies = random.standard_normal((NONLINEAR // 2, channels.count))
         frequencies /= REACH * np.sqrt(channels.count)
         with threadpool_limits(1, "blas"):
             blocks = list(_blocks(self.held_, random))
@@ -218,10 +224,11 @@ class Detail(Sharpener):
 
         def fitted(blur: float) -> AreaProcess:
             parts = [self._observe(b, part, blur) for b, part in zip(blocks, land, strict=True)]
-            return fit(Observations.join(parts), blur=blur)
+            return fit(Observations.join(parts), blur=blur, without=self.without)
 
-        sharp, blurred = fitted(0.0), fitted(BLUR)
-        self.blur_ = BLUR if blurred.evidence > sharp.evidence - BLUR_EVIDENCE else 0.0
+        sharp, blurred = fitted(0.0), fitted(0.0 if "blur" in self.without else BLUR)
+        better = blurred.evidence > sharp.evidence - BLUR_EVIDENCE
+        self.blur_ = BLUR if better and "blur" not in self.without else 0.0
         return blurred if self.blur_ else sharp
 
     def _land(self, window: Window, channels: Channels) -> Land:
