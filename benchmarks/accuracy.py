@@ -188,7 +188,7 @@ def recipes(names: Iterable[str]) -> dict[str, Recipe]:
 
 
 def ablation() -> dict[str, Recipe]:
-    """The default method, and without each of its parts; plain bicubic interpolation first."""
+    """Build the default method, and without each of its parts; plain bicubic comes first."""
     parts = ("surroundings", "linear", "drift", "nonlinear", "fields", "blur")
     labels = {"detail": ()} | {f"without {part}": (part,) for part in parts}
     labels["fields alone (kriging)"] = parts[:4]

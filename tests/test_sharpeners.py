@@ -89,9 +89,11 @@ def test_same_seed_same_bytes_and_inputs_untouched(method):
 @EVERY
 def test_unit_of_the_predictors_does_not_matter(method):
     thermal, fine, _ = known_scene()
-    scaled = predictor_stack(fine.data.values * np.float32(8192), fine.geobox)
+    scaled = predictor_stack(fine.data.values * np.float32(10_000), fine.geobox)
     one, other = (sharpen(thermal, f, method=method).lst.values for f in (fine, scaled))
-    np.testing.assert_allclose(one, other, atol=1e-3)
+    # Rounding of the scaled values can bring single pixels to the other side of a split of dms.
+    assert rmse(one, other) < 5e-3
+    assert np.nanpercentile(np.abs(one - other), 99) < 0.02
 
 
 @EVERY
@@ -132,7 +134,7 @@ def test_too_few_pixels(method):
         sharpen(few, fine, method=method)
 
 
-@pytest.mark.parametrize("method", ["dms", "tsharp"])
+@pytest.mark.parametrize("method", ["dms", "tsharp", "atprk"])
 def test_constant_predictors(method):
     thermal, fine, _ = known_scene()
     flat = predictor_stack(np.full_like(fine.data.values, 0.3), fine.geobox)
@@ -273,7 +275,7 @@ def test_degraded_pixels_count_less():
 
 def test_unknown_methods_and_options_are_named():
     thermal, fine, _ = known_scene()
-    with pytest.raises(UsageError, match=r"no method 'kriging'.*bicubic, dms, tsharp"):
+    with pytest.raises(UsageError, match=r"no method 'kriging'.*bicubic, detail, dms, tsharp"):
         sharpen(thermal, fine, method="kriging")
     with pytest.raises(UsageError, match="bicubic does not take window"):
         sharpen(thermal, fine, method="bicubic", window=3)

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from thermosharp.products import find_thermal, open_predictors, open_thermal
     from thermosharp.scenes import Diagnostics, PredictorStack, SharpenedScene, ThermalScene
     from thermosharp.scorecard import Evaluation
-    from thermosharp.sharpeners import DMS, Bicubic, Sharpener, TsHARP, sharpen
+    from thermosharp.sharpeners import ATPRK, DMS, Bicubic, Detail, Sharpener, TsHARP, sharpen
 
 #: Where each public name lives. They are imported when first used: the command line answers
 #: `--help` without waiting for scientific libraries.
 _HOMES = {
     "Bicubic": "sharpeners",
+    "ATPRK": "sharpeners",
     "DMS": "sharpeners",
+    "Detail": "sharpeners",
     "Diagnostics": "scenes",
     "Evaluation": "scorecard",
     "Finding": "findings",
@@ -42,8 +44,10 @@ _HOMES = {
 }
 
 __all__ = [
+    "ATPRK",
     "DMS",
     "Bicubic",
+    "Detail",
     "Diagnostics",
     "Evaluation",
     "Finding",

@@ -88,7 +88,7 @@ def sharpen(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder for the results.", show_default=False)
     ],
-    method: Annotated[str, typer.Option(help="How to sharpen: dms, tsharp or bicubic.")] = "dms",
+    method: Annotated[str, typer.Option(help="How to sharpen: detail, dms, atprk, tsharp or bicubic.")] = "detail",
     window: Annotated[
         int | None,
         typer.Option(

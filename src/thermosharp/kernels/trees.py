@@ -102,8 +102,9 @@ def _best_split(
             if total_n - left_n < min_samples_leaf or right_w <= 1e-12 * total_w:
                 break
             gain = left_y**2 / left_w + (total_y - left_y) ** 2 / right_w - total_y**2 / total_w
-            # Gains below rounding are no gains.
-            if gain > best and gain > 1e-12 * total_w:
+            # Gains below rounding are no gains. Bands that part the samples alike tie: the first
+            # wins, whatever rounding says, so that the unit of a band cannot decide.
+            if gain > best * (1 + 1e-9) and gain > 1e-12 * total_w:
                 best, best_feature, best_bin = gain, k, b
     return best, best_feature, best_bin
 
