@@ -181,6 +181,12 @@ class Posterior:
     dual: Array
     factor: Array
 
+    @property
+    def misfit(self) -> Array:
+        """What is left of each observation ``(n,)``, K: its share of the noise."""
+        left: Array = self.process.noise / self.seen.trust * self.dual
+        return left
+
     def mean(self, at: "Points") -> Array:
         """Posterior mean ``(points,)``, K of equal radiance."""
         seen, (linear, drift, nonlinear, *spatial) = self.seen, self.process.amplitudes

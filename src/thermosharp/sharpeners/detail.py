@@ -40,12 +40,16 @@ OVERLAP, MARGIN = 2, 4
 #: Points per tile at which the posterior variance is computed; between them it is interpolated.
 VARIANCE_POINTS = 400
 
-#: Factor on the posterior standard deviation that brings 68 and 95 % of the truth within one and
-#: two of it over the land cases of the accuracy benchmark; 1 would be almost as good.
-CALIBRATION = 0.95
+#: Factor on the standard deviation that brings 68 and 95 % of the truth within one and two of it
+#: over the land cases of the accuracy benchmark; 1 would be almost as good.
+CALIBRATION = 1.05
 
-#: Radius, in fine pixels, over which the contrast of the land is looked at.
-CONTRAST = 2.0
+#: Radius, in fine pixels, over which the contrast of the land is looked at, and in coarse pixels
+#: over which the misfit is.
+CONTRAST, MISFIT = 1.0, 1.0
+
+#: The variance is at most multiplied or divided by this for contrast and misfit together.
+MOST_UNEVEN = 4.0
 
 
 @dataclass(frozen=True)
@@ -222,14 +226,18 @@ class Detail(Sharpener):
     def _fit(self, blocks: list[Window], land: list[Land]) -> AreaProcess:
         """Find the amplitudes on some blocks of the image, with or without blur of the sensor."""
 
-        def fitted(blur: float) -> AreaProcess:
+        def fitted(blur: float) -> tuple[AreaProcess, Observations]:
             parts = [self._observe(b, part, blur) for b, part in zip(blocks, land, strict=True)]
-            return fit(Observations.join(parts), blur=blur, without=self.without)
+            seen = Observations.join(parts)
+            return fit(seen, blur=blur, without=self.without), seen
 
-        sharp, blurred = fitted(0.0), fitted(0.0 if "blur" in self.without else BLUR)
-        better = blurred.evidence > sharp.evidence - BLUR_EVIDENCE
-        self.blur_ = BLUR if better and "blur" not in self.without else 0.0
-        return blurred if self.blur_ else sharp
+        (process, seen), self.blur_ = fitted(0.0), 0.0
+        if "blur" not in self.without:
+            blurred, seen_blurred = fitted(BLUR)
+            if blurred.evidence > process.evidence - BLUR_EVIDENCE:
+                process, seen, self.blur_ = blurred, seen_blurred, BLUR
+        self.misfit_ = float(np.sqrt((process.solve(seen).misfit ** 2).mean())) or 1.0
+        return process
 
     def _land(self, window: Window, channels: Channels) -> Land:
         """Features of the fine pixels that a window of coarse pixels sees, blur included."""
@@ -306,9 +314,21 @@ class Detail(Sharpener):
             rows, cols = self.held_[around].shape
             at = Points(y[inside] - top, x[inside] - left, linear, drift, random, rows, cols)
             mean[inside] = posterior.mean(at)
-            contrast = self.basis_.contrast_of(land)[inside] / self.basis_.contrast
-            spread[inside] = _variance(posterior, at, inside) * np.clip(contrast, 0.25, 4)
+            uneven = self.basis_.contrast_of(land)[inside] / self.basis_.contrast
+            uneven = uneven * at.between_centres(_misfit(posterior, at))[:, 0] / self.misfit_
+            uneven = np.clip(uneven, 1 / MOST_UNEVEN, MOST_UNEVEN)
+            spread[inside] = _variance(posterior, at, inside) * uneven
         return window, feather, mean, spread
+
+
+def _misfit(posterior: Posterior, at: Points) -> Array:
+    """Root mean square misfit round each coarse pixel ``(rows, cols, 1)``, K."""
+    seen, square, known = posterior.seen, *np.zeros((2, at.rows, at.cols))
+    square[seen.row, seen.col] = posterior.misfit**2
+    known[seen.row, seen.col] = 1
+    share = np.maximum(ndimage.gaussian_filter(known, MISFIT), 1e-6)
+    level: Array = np.sqrt(ndimage.gaussian_filter(square, MISFIT) / share)
+    return level[:, :, None]
 
 
 def _variance(posterior: Posterior, at: Points, inside: Array) -> Array:
