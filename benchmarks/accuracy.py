@@ -140,7 +140,9 @@ def _run_once(case: Case, label: str, method: Sharpener) -> Result:
     scores = score(estimate, case.truth, ratio=method.pair_.ratio, uncertainty=sigma)
     expected = None
     if label != PLAIN:
-        expected = expected_rmse(method, case.thermal, case.predictors, pair=method.pair_)
+        expected = expected_rmse(
+            method, case.thermal, case.predictors, pair=method.pair_, uncertainty=sigma
+        )
     return Result(
         case=case.name,
         method=label,

@@ -250,3 +250,16 @@ def test_the_package_door_survives_imports():
     """The name must stay the function, whatever modules have been imported."""
     assert callable(ts.evaluate)
     assert callable(ts.evaluate)
+
+
+def test_expected_error_weighs_what_is_stated_with_what_is_measured(scene):
+    thermal, fine, _ = scene
+    measured = expected_rmse(Bicubic(), thermal, fine)
+    stated = np.full(fine.geobox.shape, 2.0)
+    stated[:5] = np.nan
+    both = expected_rmse(Bicubic(), thermal, fine, uncertainty=stated)
+    assert both == pytest.approx(np.sqrt(2.0 * measured))
+    assert expected_rmse(Bicubic(), thermal, fine, uncertainty=stated * np.nan) == measured
+    small = thermal_scene(np.full((6, 6), 300.0), geobox((6, 6), 70.0))
+    few = predictor_stack(np.ones((1, 21, 21), np.float32), geobox((21, 21), 20.0))
+    assert expected_rmse(Bicubic(), small, few, uncertainty=np.full((21, 21), 1.5)) == 1.5

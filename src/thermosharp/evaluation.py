@@ -160,12 +160,15 @@ def expected_rmse(
     *,
     pair: GridPair | None = None,
     shift: Shift = (0.0, 0.0),
+    uncertainty: NDArray[Any] | None = None,
 ) -> float | None:
-    """RMSE, K, of one method one scale up: an estimate of the error at the target scale.
+    """RMSE, K, to expect of one method's map of a scene.
 
-    Costs one run on a scene smaller by the ratio squared. It tends to be a little low for methods
-    that learn, high for interpolation: detail is of another size at the target scale. How well it
-    does over real scenes is in ``docs/accuracy.md``.
+    What the method's error is one scale up, where it is known; and for methods that state an
+    uncertainty the geometric mean of that and of the root mean square of what they state: the one
+    is measured at the wrong scale, the other stated at the right one, and they err independently.
+    Costs one run on a scene smaller by the ratio squared. How well it does over real scenes is in
+    ``docs/accuracy.md``.
 
     Parameters
     ----------
@@ -177,12 +180,29 @@ def expected_rmse(
         Their grids, if already related (``pair_`` of a fitted method).
     shift : (rows, columns)
         Position of the degraded grid, as a share of its pixel.
+    uncertainty : (y, x), optional
+        Standard deviation that the method states for its map, K.
 
     Returns
     -------
     float or None
-        None where the scene is too small or the method cannot work on the degraded one.
+        Where the scene is too small to be degraded, what the method states alone; None if it states
+        nothing.
     """
+    measured = _one_scale_up(method, thermal, predictors, shift, pair)
+    if uncertainty is None or not np.isfinite(uncertainty).any():
+        return measured
+    stated = float(np.sqrt(np.nanmean(np.square(uncertainty, dtype=np.float64))))
+    return stated if measured is None else math.sqrt(stated * measured)
+
+
+def _one_scale_up(
+    method: Sharpener,
+    thermal: ThermalScene,
+    predictors: PredictorStack,
+    shift: Shift,
+    pair: GridPair | None,
+) -> float | None:
     try:
         trial = _trial(thermal, predictors, shift, pair)
         if trial.scored.sum() < MIN_SCORED:

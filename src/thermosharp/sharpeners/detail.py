@@ -1,7 +1,7 @@
 """Sharpening by a Gaussian process of points that is observed as area means (the default)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -9,6 +9,7 @@ from scipy import ndimage
 from threadpoolctl import threadpool_limits
 
 from thermosharp.areagp import AreaProcess, Observations, Points, Posterior, fit
+from thermosharp.basis import CONTRAST, DRIFTING, Basis, Land
 from thermosharp.features import SIGMAS, TRUNCATE, Channels
 from thermosharp.grids import MIN_COVERAGE, GridPair, common_window, fill_nearest
 from thermosharp.radiometry import REFERENCE, to_kelvin, to_radiance
@@ -22,9 +23,6 @@ SCALE = REFERENCE / 4
 
 #: Coarse pixels that the amplitudes are fitted on, drawn in blocks of so many a side.
 FITTED, BLOCK = 600, 8
-
-#: Radius, in fine pixels, of the features whose coefficients drift over the land.
-DRIFTING = 0.7
 
 #: Random Fourier features of the nonlinear part (Rahimi and Recht 2007): how many, and the reach of
 #: their kernel in units of the features' spread.
@@ -44,124 +42,11 @@ VARIANCE_POINTS = 400
 #: over the land cases of the accuracy benchmark; 1 would be almost as good.
 CALIBRATION = 1.05
 
-#: Radius, in fine pixels, over which the contrast of the land is looked at, and in coarse pixels
-#: over which the misfit is.
-CONTRAST, MISFIT = 1.0, 1.0
+#: Radius, in coarse pixels, over which the misfit is looked at.
+MISFIT = 1.0
 
 #: The variance is at most multiplied or divided by this for contrast and misfit together.
 MOST_UNEVEN = 4.0
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A family of features, centred and brought to a mean square length of 1 over the land.
-
-    One length for all: means over wider surroundings vary less, and shall.
-    """
-
-    mean: Array
-    length: float
-
-    @classmethod
-    def of(cls, samples: Array) -> "Kind":
-        """Learn centre and length from samples ``(features, n)``."""
-        mean = samples.mean(axis=1)
-        length = float(np.sqrt(((samples - mean[:, None]) ** 2).sum(axis=0).mean()))
-        return cls(mean, length or 1.0)
-
-    def __call__(self, values: Array) -> Array:
-        """Normalise features ``(features, ...)``."""
-        shape = (len(self.mean),) + (1,) * (values.ndim - 1)
-        normalised: Array = (values - self.mean.reshape(shape)) / self.length
-        return normalised
-
-
-@dataclass(frozen=True)
-class Basis:
-    """The functions of the land that temperature is written in.
-
-    Attributes
-    ----------
-    channels : Channels
-    frequencies : (frequencies, features)
-        Of the random Fourier features.
-    linear, drift, random : Kind
-    contrast : float
-        Mean of :meth:`contrast_of` over the land.
-    """
-
-    channels: Channels
-    frequencies: Array
-    linear: Kind
-    drift: Kind
-    random: Kind
-    contrast: float
-
-    @classmethod
-    def of(cls, channels: Channels, frequencies: Array, land: list["Land"]) -> "Basis":
-        """Learn the normalisation from some of the land."""
-        samples = np.concatenate([part.features[:, part.valid] for part in land], axis=1)
-        linear = Kind.of(samples)
-        drift, random = Kind.of(samples[channels.scale(DRIFTING)]), Kind.of(samples[:0])
-        basis = cls(channels, frequencies, linear, drift, random, 1.0)
-        basis = replace(basis, random=Kind.of(basis.waves(samples)))
-        contrasts = [basis.contrast_of(part)[part.valid] for part in land]
-        return replace(basis, contrast=float(np.concatenate(contrasts).mean()) or 1.0)
-
-    def waves(self, features: Array) -> Array:
-        """Random Fourier features ``(2 frequencies, ...)``, not yet normalised."""
-        phase = np.tensordot(self.frequencies, features, axes=1)
-        return np.concatenate([np.cos(phase), np.sin(phase)])
-
-    def families(self, features: Array) -> tuple[Array, Array, Array]:
-        """Linear, drifting and random features, normalised, of features ``(features, ...)``."""
-        drifting = features[self.channels.scale(DRIFTING)]
-        return self.linear(features), self.drift(drifting), self.random(self.waves(features))
-
-    def contrast_of(self, land: "Land") -> Array:
-        """How much the bands differ from their surroundings, ``(y, x)``: errors grow with it."""
-        bands = slice(0, self.channels.bands)
-        here = land.features[bands]
-        around = land.features[self.channels.scale(CONTRAST)][bands]
-        square = np.where(land.valid, ((here - around) ** 2).mean(axis=0), 0)
-        share = ndimage.gaussian_filter(land.valid.astype(float), CONTRAST)
-        mean = ndimage.gaussian_filter(square, CONTRAST) / np.maximum(share, 1e-6)
-        contrast: Array = np.sqrt(mean)
-        return contrast
-
-
-@dataclass(frozen=True)
-class Land:
-    """Features of a window of the fine grid.
-
-    Attributes
-    ----------
-    window : (slice, slice)
-        Of the fine grid.
-    features : (features, y, x)
-    valid : (y, x) of bool
-    """
-
-    window: Window
-    features: Array
-    valid: Array
-
-    @classmethod
-    def of(cls, channels: Channels, predictors: PredictorStack, window: Window) -> "Land":
-        """Compute the features of a window, looking as far around it as they reach."""
-        rows, cols = (
-            slice(max(0, part.start - channels.halo), min(size, part.stop + channels.halo))
-            for part, size in zip(window, predictors.geobox.shape, strict=True)
-        )
-        data = predictors.data.values[:, rows, cols]
-        valid = np.isfinite(data).all(axis=0)
-        inner = _within(window, (rows, cols))
-        return cls(window, channels.features(data, valid)[(slice(None), *inner)], valid[inner])
-
-    def crop(self, window: Window) -> "Land":
-        """Return the part under a smaller window of the fine grid."""
-        inner = _within(window, self.window)
-        return Land(window, self.features[(slice(None), *inner)], self.valid[inner])
 
 
 class Detail(Sharpener):
@@ -363,15 +248,6 @@ def _blocks(held: Array, random: np.random.Generator) -> Iterator[Window]:
             yield rows, cols
         if found >= FITTED:
             return
-
-
-def _within(window: Window, around: Window) -> Window:
-    """Express a window relative to the start of one that holds it."""
-    rows, cols = (
-        slice(inner.start - outer.start, inner.stop - outer.start)
-        for inner, outer in zip(window, around, strict=True)
-    )
-    return rows, cols
 
 
 def _common(one: Window, other: Window) -> Window:
