@@ -48,6 +48,9 @@ PRIOR_MEDIAN, PRIOR_WIDTH = 0.1, 4.0
 #: Points per coarse pixel and axis over which spatial fields are averaged.
 QUADRATURE = 9
 
+#: Steps per coarse pixel at which the mean of a kernel is tabulated.
+TABLE = 128
+
 
 @dataclass(frozen=True)
 class Footprint:
@@ -75,18 +78,19 @@ class Footprint:
         weights = np.convolve(np.ones(QUADRATURE), gauss)
         return cls(offsets, weights / weights.sum())
 
-    def seen_from(self, at: Array, centres: Array, reach: float) -> Array:
-        """Mean of the spatial kernel between points and pixels, ``(points, pixels)``."""
-        kernel = np.zeros((len(at), len(centres)))
-        for offset, weight in zip(self.offsets, self.weights, strict=True):
-            kernel += weight * _matern(at[:, None] - centres - offset, reach)
+    def seen_from(self, at: Array, size: int, reach: float) -> Array:
+        """Mean of the spatial kernel between points and each of `size` pixels, (points, size)."""
+        # A function of distance alone: tabulated, for there are many points and few distances.
+        steps = np.arange((size + 2) * TABLE) / TABLE
+        profile = self.weights @ _matern(steps - self.offsets[:, None], reach)
+        distance = np.abs(at[:, None] - np.arange(size))
+        kernel: Array = np.interp(distance.ravel(), steps, profile).reshape(distance.shape)
         return kernel
 
     def between(self, size: int, reach: float) -> Array:
         """Mean of the spatial kernel between two pixels, by their distance 0 to size - 1."""
-        at = np.arange(size)[:, None] + self.offsets
-        means = self.seen_from(at.ravel(), np.zeros(1), reach).reshape(size, -1)
-        kernel: Array = means @ self.weights
+        apart = np.arange(size)[:, None, None] + self.offsets[:, None] - self.offsets
+        kernel: Array = (_matern(apart, reach) @ self.weights) @ self.weights
         return kernel
 
 
@@ -258,12 +262,8 @@ class Points:
 
     def see(self, footprint: Footprint, reach: float) -> tuple[Array, Array]:
         """Spatial kernel with each coarse row ``(points, rows)`` and column."""
-        kernels = []
-        for at, size in ((self.y, self.rows), (self.x, self.cols)):
-            # Aligned grids have few distinct coordinates.
-            distinct, place = np.unique(at, return_inverse=True)
-            kernels.append(footprint.seen_from(distinct, np.arange(size), reach)[place])
-        return kernels[0], kernels[1]
+        down = footprint.seen_from(self.y, self.rows, reach)
+        return down, footprint.seen_from(self.x, self.cols, reach)
 
     def between_centres(self, grid: Array) -> Array:
         """Interpolate a field ``(rows, cols, p)`` known at coarse centres, bilinearly."""
