@@ -92,7 +92,7 @@ def test_sharpen_a_folder(scene):
     done = run("sharpen", scene / "lst", "--fine", scene / "fine.tif", "-o", scene / "out")
     assert "done" in done.stdout
     assert sorted(p.name for p in (scene / "out").iterdir()) == [
-        "a.json", "a.png", "a_residual.tif", "a_sharp.tif", "summary.csv",
+        "a.json", "a.png", "a_residual.tif", "a_sharp.tif", "a_uncertainty.tif", "summary.csv",
     ]  # fmt: skip
     lst, dataset = read(scene / "out" / "a_sharp.tif")
     assert dataset.crs.to_epsg() == 32611
@@ -103,13 +103,16 @@ def test_sharpen_a_folder(scene):
     np.testing.assert_allclose(means, coarse, atol=0.01)
     record = json.loads((scene / "out" / "a.json").read_text())
     assert record["diagnostics"]["rmsd_after"] < 0.01
+    assert 0 < record["run"]["expected_rmse_k"] < 5
+    sigma, _ = read(scene / "out" / "a_uncertainty.tif")
+    assert np.isfinite(sigma).all() and 0 < sigma.min() < sigma.max() < 10
     assert record["thermal"]["provenance"]
     assert record["versions"]["thermosharp"]
     row = summary(scene / "out")["a"]
-    assert (row["status"], row["method"], row["fine_written"]) == ("done", "dms", str(lst.size))
+    assert (row["status"], row["method"], row["fine_written"]) == ("done", "detail", str(lst.size))
 
 
-@pytest.mark.parametrize("method", ["dms", "tsharp", "bicubic"])
+@pytest.mark.parametrize("method", ["detail", "dms", "atprk", "tsharp", "bicubic"])
 def test_methods(scene, method):
     run(
         "sharpen",
@@ -142,7 +145,7 @@ def test_finished_scenes_are_kept_and_overwritten_on_demand(scene):
     second = summary(scene / "out")["a"]
     assert second["rmsd_before_k"] == first["rmsd_before_k"]
     told = run(*words, "--method", "bicubic").stdout
-    assert "other settings (method dms)" in told
+    assert "other settings (method detail" in told
     assert "--overwrite" in told
     run(*words, "--method", "bicubic", "--overwrite")
     assert summary(scene / "out")["a"]["method"] == "bicubic"
@@ -209,6 +212,7 @@ def test_ctrl_c_ends_with_130_and_keeps_what_is_finished(scene):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert b"Traceback" not in said
+    assert b"what was finished stays" in said
     finished = [p.stem for p in (scene / "out").glob("*.json")]
     assert 0 < len(finished) < 41
     for name in finished:
@@ -265,6 +269,13 @@ def degrees(x, y):
 
     (lon,), (lat,) = transform("EPSG:32611", "EPSG:4326", [x], [y])
     return lon, lat
+
+
+@pytest.mark.parametrize("box", ["-180,0,0,90", "-180,-90,180,90"])
+def test_a_box_larger_than_everything_is_everything(larger_lst, box):
+    values, transform, _ = sharpened(larger_lst, f"--extent={box}")
+    assert np.isfinite(values[:136, :136]).all()
+    assert (transform.c, transform.f) == CORNER
 
 
 def test_extent_box_and_geojson(larger_lst):
@@ -370,6 +381,24 @@ def test_all_cloudy(tmp_path):
     assert summary(tmp_path / "b")[stem]["code"] == "TOO_FEW_PIXELS"
 
 
+def test_a_link_keeps_its_name_and_its_companions(tmp_path):
+    """Data stores keep content under hashes and link to it by name."""
+    cloud = np.zeros((35, 35), int)
+    cloud[5:12, 5:12] = 1
+    stem = appeears(tmp_path, cloud=cloud, qc=np.zeros((35, 35), int))
+    (tmp_path / "store").mkdir()
+    (tmp_path / "links").mkdir()
+    for k, file in enumerate(sorted((tmp_path / "eco").iterdir())):
+        file.rename(tmp_path / "store" / f"{k}.tif")
+        try:
+            (tmp_path / "links" / file.name).symlink_to(tmp_path / "store" / f"{k}.tif")
+        except OSError:
+            pytest.skip("no links on this system")
+    run("sharpen", tmp_path / "links", "--fine", tmp_path / "fine.tif", "-o", tmp_path / "out")
+    lst, _ = read(tmp_path / "out" / f"{stem}_sharp.tif")
+    np.testing.assert_array_equal(np.isnan(lst), np.kron(cloud == 1, np.ones((4, 4), bool)))
+
+
 # --- dated fine images --------------------------------------------------------------------------
 
 
@@ -380,6 +409,28 @@ def test_each_lst_takes_the_nearest_date_and_the_gap_is_reported(tmp_path):
     run("sharpen", tmp_path / "eco", "--fine", tmp_path / "images", "-o", tmp_path / "out")
     row = summary(tmp_path / "out")[stem]
     assert (row["predictors"], row["date_gap_days"]) == ("S2_2023-07-14", "7")
+
+
+def test_the_tile_that_holds_the_area_is_taken(tmp_path):
+    fine = fine_values((140, 280))
+    geotiff(tmp_path / "lst.tif", lst_values(fine), 80)
+    for name, part, left in (("a", fine[:, :, :200], 0), ("b", fine[:, :, 160:], 160)):
+        geotiff(
+            tmp_path / "tiles" / f"{name}_2023-07-14.tif", part, 20,
+            corner=(CORNER[0] + 20 * left, CORNER[1]), names=NAMES,
+        )  # fmt: skip
+    west, south = degrees(CORNER[0] + 20 * 230, CORNER[1] - 2000)
+    east, north = degrees(CORNER[0] + 20 * 270, CORNER[1] - 800)
+    words = ["sharpen", tmp_path / "lst.tif", "--fine", tmp_path / "tiles", "-o", tmp_path / "out"]
+    run(*words, f"--extent={west:.6f},{south:.6f},{east:.6f},{north:.6f}")
+    assert summary(tmp_path / "out")["lst"]["predictors"] == "b_2023-07-14"
+
+
+def test_output_that_cannot_fit_is_refused_before_the_work(scene):
+    wide = np.full((40, 40), 300, np.float32)
+    geotiff(scene / "wide.tif", wide, 20_000, corner=(0, 4_100_000))
+    words = [scene / "wide.tif", "--fine", scene / "fine.tif", "--min-usable", "0"]
+    failed(scene, *words, "--extent", "lst", code="OUTPUT_TOO_LARGE", says="million pixels")
 
 
 def test_further_fine_images_add_layers_on_any_grid(scene):
@@ -507,7 +558,9 @@ def test_too_few_pixels(scene):
 
 def test_constant_predictors(scene):
     flat = geotiff(scene / "flat.tif", np.full((2, 140, 140), 0.2, np.float32), 20)
-    failed(scene, scene / "lst", "--fine", flat, code="CONSTANT_PREDICTORS", says="constant")
+    words = [scene / "lst", "--fine", flat]
+    failed(scene, *words, "--method", "dms", code="CONSTANT_PREDICTORS", says="constant")
+    run("sharpen", *words, "-o", scene / "kriged")
 
 
 def test_fine_image_coarser_than_the_lst(scene):
@@ -568,6 +621,8 @@ def test_a_bad_scene_does_not_stop_the_others(scene):
         (["--method", "magic"], "no method 'magic'"),
         (["--method", "bicubic", "--window", "5"], "does not take window"),
         (["--min-usable", "75"], "from 0 to 1"),
+        (["--seed", "-1"], "random_state cannot be -1"),
+        (["--method", "dms", "--window", "-3"], "window cannot be -3"),
         (["--fix", "EVERYTHING"], "LST_SCALED_TWICE"),
         (["--units", "fahrenheit"], "celsius"),
         (["--qc-accept", "good"], "nominal"),
@@ -609,5 +664,5 @@ def test_nothing_is_printed_by_the_library(scene, capfd):
 
     thermal = ts.open_thermal(scene / "lst" / "a.tif")
     paths = ts.sharpen(thermal, ts.open_predictors(scene / "fine.tif")).to_cog(scene / "out")
-    assert len(paths) == 4
+    assert len(paths) == 5
     assert capfd.readouterr() == ("", "")

@@ -32,6 +32,8 @@ from thermosharp.cli_options import (
 from thermosharp.errors import ThermosharpError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from thermosharp.findings import Finding
     from thermosharp.workflow import Outcome, SharpenRun
 
@@ -54,11 +56,9 @@ def main() -> None:
     try:
         app()
     except ThermosharpError as error:
-        err.print("[bold red]error[/]", str(error), markup=True)
+        err.print("[bold red]error[/]", end=" ")
+        err.print(str(error), markup=False)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        err.print("interrupted; what was finished stays", markup=False)
-        sys.exit(INTERRUPTED)
 
 
 def _version(wanted: bool) -> None:
@@ -88,7 +88,9 @@ def sharpen(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder for the results.", show_default=False)
     ],
-    method: Annotated[str, typer.Option(help="How to sharpen: detail, dms, atprk, tsharp or bicubic.")] = "detail",
+    method: Annotated[
+        str, typer.Option(help="How to sharpen: detail, dms, atprk, tsharp or bicubic.")
+    ] = "detail",
     window: Annotated[
         int | None,
         typer.Option(
@@ -286,16 +288,23 @@ def _method_options(method: str, window: int | None, seed: int) -> dict[str, Any
 
 def _carry_out(run: "SharpenRun", folder: Path) -> int:
     """Work through a run with a progress bar; say a line a scene; return the exit code."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich import progress as rich
 
     outcomes: list[Outcome] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=err, transient=True) as progress:
-        task = progress.add_task("sharpening", total=len(run.scenes))
-        for outcome in run:
-            outcomes.append(outcome)
-            progress.advance(task)
-            _say(outcome)
+    columns = (
+        rich.SpinnerColumn(), rich.TextColumn("{task.description}"), rich.BarColumn(),
+        rich.MofNCompleteColumn(), rich.TimeElapsedColumn(),
+    )  # fmt: skip
+    try:
+        with rich.Progress(*columns, console=err, transient=True) as progress:
+            task = progress.add_task("sharpening", total=len(run.scenes))
+            for outcome in run:
+                outcomes.append(outcome)
+                progress.advance(task)
+                _say(outcome)
+    except KeyboardInterrupt:
+        err.print("interrupted; what was finished stays", markup=False)
+        return INTERRUPTED
     counts = {
         s: sum(o.status == s for o in outcomes) for s in ("done", "kept", "skipped", "failed")
     }
@@ -310,8 +319,8 @@ def _say(outcome: "Outcome") -> None:
     if outcome.status == "done":
         when = row["acquired"].strftime("%Y-%m-%d") if row["acquired"] else "no date"
         text = (
-            f"{when}, {row['usable_fraction']:.0%} usable, {row['method']}: unexplained "
-            f"{row['rmsd_before_k']:.2f} K, {row['seconds']:.1f} s -> {row['file']}"
+            f"{when}, {row['usable_fraction']:.0%} usable, {row['method']}, {_expected(row)}"
+            f"{row['seconds']:.1f} s -> {row['file']}"
         )
     else:
         text = outcome.reason
@@ -328,6 +337,11 @@ def _warn(findings: Sequence["Finding"]) -> None:
             err.print(
                 f"  {finding.severity}: {finding.code}: {finding.message}{advice}", markup=False
             )
+
+
+def _expected(row: "Mapping[str, Any]") -> str:
+    error = row.get("expected_rmse_k")
+    return "" if error is None else f"expected error {error:.2f} K, "
 
 
 def _log(verbose: bool) -> None:

@@ -128,3 +128,9 @@ class OutputTaken(ThermosharpError):
     """The output folder holds a scene of this name that was made from something else."""
 
     code = "OUTPUT_TAKEN"
+
+
+class OutputTooLarge(ThermosharpError):
+    """The extent asked for has more pixels than can be put together."""
+
+    code = "OUTPUT_TOO_LARGE"

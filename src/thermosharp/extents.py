@@ -17,6 +17,9 @@ from thermosharp.errors import UsageError
 from thermosharp.overlap import to_pixels
 from thermosharp.scenes import Window
 
+#: Degrees round a grid within which an area is looked at.
+NEAR = 0.5
+
 #: Sides of an area are bent to another projection in steps of this many degrees.
 SIDE_STEP = 0.05
 
@@ -99,7 +102,10 @@ class Extent:
         """Rows and columns of a grid that the area reaches; None where it misses the grid."""
         if self.area is None:
             return slice(0, grid.shape[0]), slice(0, grid.shape[1])
-        west, south, east, north = self._on(grid).boundingbox.bbox
+        area = self._on(grid)
+        if area is None:
+            return None
+        west, south, east, north = area.boundingbox.bbox
         x = np.array([west, east, west, east])
         y = np.array([south, south, north, north])
         col, row = ~grid.transform * (x, y)
@@ -118,8 +124,11 @@ class Extent:
         """
         if self.area is None:
             return np.ones(grid.shape, bool)
+        area = self._on(grid)
+        if area is None:
+            return np.zeros(grid.shape, bool)
         mask: NDArray[np.bool_] = geometry_mask(
-            [self._on(grid).json], grid.shape, grid.transform, invert=True, all_touched=touched
+            [area.json], grid.shape, grid.transform, invert=True, all_touched=touched
         )
         return mask
 
@@ -133,9 +142,14 @@ class Extent:
         except UsageError:
             return None
 
-    def _on(self, grid: GeoBox) -> Geometry:
+    def _on(self, grid: GeoBox) -> Geometry | None:
+        """Bring the area to the CRS of a grid; None where it is nowhere near."""
         assert self.area is not None and grid.crs is not None
-        area: Geometry = self.area.segmented(SIDE_STEP).to_crs(grid.crs)
+        # Only what is near: half a globe has no image in a map projection.
+        near = self.area & grid.geographic_extent.buffer(NEAR)
+        if near.is_empty:
+            return None
+        area: Geometry = near.segmented(SIDE_STEP).to_crs(grid.crs)
         return area
 
 

@@ -9,7 +9,7 @@ from odc.geo.geobox import GeoBox
 from thermosharp.errors import AmbiguousInput, UsageError
 from thermosharp.extents import Extent
 from thermosharp.findings import Finding
-from thermosharp.placement import crop, partial_overlap, usable_fraction
+from thermosharp.placement import crop, part_under, partial_overlap, usable_fraction
 from thermosharp.products import date_gap, find_predictors, nearest
 from thermosharp.products.images import PredictorImage
 from thermosharp.products.options import ThermalOptions
@@ -77,7 +77,7 @@ def open_pair(
         The file cannot be read or decoded; the class says why.
     """
     scene = read_thermal(path, thermal)
-    image = nearest(images, scene.acquired, over=scene.geobox)
+    image = nearest(images, scene.acquired, over=part_under(scene.geobox, extent))
     findings = (
         date_gap(scene.acquired, image.acquired),
         *partial_overlap(extent, scene.geobox, image.geobox),

@@ -8,11 +8,14 @@ import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from thermosharp.errors import NoOverlap
+from thermosharp.errors import NoOverlap, OutputTooLarge
 from thermosharp.extents import Extent, lattice_over
 from thermosharp.findings import Finding
 from thermosharp.grids import common_window, in_degrees, shared_window
 from thermosharp.scenes import SharpenedScene, ThermalScene, Window, raster
+
+#: Largest output that is put together in memory.
+MOST_PIXELS = 500_000_000
 
 #: Coarse pixels round an area that are learnt from too, so that its rim is no rim.
 AREA_MARGIN = 8
@@ -36,6 +39,12 @@ def crop(thermal: ThermalScene, fine: GeoBox, extent: Extent) -> tuple[Window, T
         window = around
     over = shared_window(thermal.geobox, fine[window], pad=2)
     return window, thermal.crop(over)
+
+
+def part_under(grid: GeoBox, extent: Extent) -> GeoBox:
+    """Part of a grid that an area reaches; all of it where there is none, or it lies outside."""
+    window = extent.window(grid)
+    return grid if extent.area is None or window is None else grid[window]
 
 
 def _area_apart(extent: Extent, fine: GeoBox, coarse: GeoBox) -> NoOverlap:
@@ -84,16 +93,36 @@ def partial_overlap(extent: Extent, coarse: GeoBox, fine: GeoBox) -> tuple[Findi
     )
 
 
-def place(sharp: SharpenedScene, fine: GeoBox, coarse: GeoBox, extent: Extent) -> SharpenedScene:
-    """Put the sharpened layers on the grid the user asked for, NaN where they do not reach."""
-    if extent.output == "overlap":
-        return sharp
+def output_geobox(fine: GeoBox, coarse: GeoBox, extent: Extent) -> GeoBox:
+    """Grid of the output, as the user asked for it: part of the fine lattice, or beyond it.
+
+    Raises
+    ------
+    OutputTooLarge
+        It has more pixels than fit into memory.
+    """
     if extent.output == "lst":
         target = lattice_over(fine, coarse)
     else:
         window = extent.window(fine)
-        assert window is not None
+        assert window is not None, "an area beside the fine image is refused before"
         target = fine[window]
+    rows, cols = target.shape
+    if rows * cols > MOST_PIXELS:
+        raise OutputTooLarge(
+            "The output would be too large",
+            expected=f"at most {MOST_PIXELS / 1e6:.0f} million pixels",
+            came=f"{rows} x {cols}",
+            advice="ask for a box with --extent W,S,E,N, or leave --extent away",
+        )
+    return target
+
+
+def place(sharp: SharpenedScene, fine: GeoBox, coarse: GeoBox, extent: Extent) -> SharpenedScene:
+    """Put the sharpened layers on the grid the user asked for, NaN where they do not reach."""
+    if extent.output == "overlap":
+        return sharp
+    target = output_geobox(fine, coarse, extent)
     shown = extent.inside(target) if extent.cut else np.ones(target.shape, bool)
 
     def put(layer: xr.DataArray) -> xr.DataArray:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from thermosharp.errors import OutputTaken, ThermosharpError, UsageError
+from thermosharp.evaluation import EXPECTED_RMSE, expected_rmse
 from thermosharp.extents import Extent
 from thermosharp.findings import Finding
-from thermosharp.pairing import find_images, must_exist, open_pair
-from thermosharp.placement import place
+from thermosharp.pairing import ScenePair, find_images, must_exist, open_pair
+from thermosharp.placement import output_geobox, place
 from thermosharp.products import find_thermal
 from thermosharp.products.images import PredictorImage
 from thermosharp.products.options import ThermalOptions
@@ -188,21 +189,25 @@ class SharpenRun:
         read = replace(options.thermal, name=name)
         pair = open_pair(path, images, thermal=read, extent=options.extent)
         if pair.usable_fraction < options.min_usable:
-            raise _Skipped(
-                f"{pair.usable_fraction:.0%} of what the swath saw in the area is usable, "
-                f"less than --min-usable {options.min_usable:g}",
-                pair.usable_fraction,
-            )
+            raise _Skipped(_why_skipped(pair, options.min_usable), pair.usable_fraction)
+        if options.extent.output != "overlap":  # refused before the work, not after it
+            output_geobox(pair.image.geobox, pair.coarse, options.extent)
         method = make_sharpener(options.method, **options.method_options)
-        sharp = method.sharpen(pair.thermal, pair.predictors())
+        predictors = pair.predictors()
+        sharp = method.sharpen(pair.thermal, predictors)
+        expected = expected_rmse(
+            method, pair.thermal, predictors, pair=method.pair_,
+            uncertainty=None if sharp.uncertainty is None else sharp.uncertainty.values,
+        )  # fmt: skip
         sharp = replace(sharp, findings=(*sharp.findings, *pair.findings))
         sharp = place(sharp, pair.image.geobox, pair.coarse, options.extent)
         row = {
             **summary_row(sharp),
+            EXPECTED_RMSE: expected,
             "usable_fraction": pair.usable_fraction,
             "seconds": time.perf_counter() - start,
         }
-        told = {"input": str(path), "input_sha256": _digest(path)}
+        told = {"input": str(path), "input_sha256": _digest(path), EXPECTED_RMSE: expected}
         run = {**told, "options": options.told(), "summary": row}
         write_scene(sharp, options.output, extra=run, celsius=options.celsius)
         return Outcome(name=name, status="done", row=row, findings=sharp.findings)
@@ -210,7 +215,9 @@ class SharpenRun:
 
 def _named(files: list[Path]) -> dict[str, Path]:
     """Name scenes by file stem; where two share it, the parent folder's name goes before it."""
-    files = list(dict.fromkeys(file.resolve() for file in files))
+    # A link keeps its own name and place: that is where its companions are.
+    files = list({file.resolve(): file.absolute() for file in reversed(files)}.values())
+    files.reverse()
     stems = [file.stem for file in files]
     names: dict[str, Path] = {}
     for file in files:
@@ -224,6 +231,20 @@ def _named(files: list[Path]) -> dict[str, Path]:
             )
         names[name] = file
     return names
+
+
+def _why_skipped(pair: ScenePair, least: float) -> str:
+    thermal = pair.thermal
+    if not thermal.observed.values.any():
+        return "the swath saw nothing in the area"
+    reason = (
+        f"{pair.usable_fraction:.0%} of what the swath saw in the area is usable, "
+        f"less than --min-usable {least:g}"
+    )
+    if thermal.cloud is not None and thermal.cloud.values.any():
+        cloudy = (thermal.cloud.values & thermal.observed.values).sum()
+        reason += f"; {cloudy / thermal.observed.values.sum():.0%} is cloudy"
+    return reason
 
 
 def _digest(path: Path) -> str:

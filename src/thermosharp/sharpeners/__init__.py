@@ -16,6 +16,9 @@ METHODS: dict[str, type[Sharpener]] = {
     cls.name: cls for cls in (Detail, DMS, ATPRK, TsHARP, Bicubic)
 }
 
+#: Least value of options that are whole numbers.
+LEAST = {"random_state": 0, "tile": 4, "window": 0}
+
 #: What `sharpen` does when no method is named.
 DEFAULT_METHOD = "detail"
 
@@ -92,4 +95,10 @@ def make_sharpener(method: str | Sharpener, **options: Any) -> Sharpener:
             f"Method {method} does not take {', '.join(unknown)}",
             expected=", ".join(taken) or "no options",
         )
+    for option, least in LEAST.items():
+        value = options.get(option, least)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UsageError(
+                f"{option} cannot be {value!r}", expected=f"a whole number of at least {least}"
+            )
     return METHODS[method](**options)

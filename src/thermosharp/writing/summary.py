@@ -32,6 +32,7 @@ SUMMARY_COLUMNS = (
     "bias_after_k",
     "rmsd_after_k",
     "r2",
+    "expected_rmse_k",
     "seconds",
     "warnings",
     "file",
