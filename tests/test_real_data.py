@@ -179,3 +179,35 @@ def test_dms_is_at_least_as_accurate_as_the_peer(cases):
             ratios.append(np.sqrt((error**2).mean()) / peer[name]["w15"])
     assert len(ratios) == 15
     assert np.exp(np.mean(np.log(ratios))) <= 1.0
+
+
+def test_detail_reaches_its_goals(cases):
+    """Against the peer and interpolation on every case, with the uncertainty it states."""
+    folders, peer = cases
+    ratios: dict[str, list[float]] = {"land": [], "modis": []}
+    worst, coverage = 0.0, []
+    for name, folder in folders.items():
+        thermal, fine = ts.open_thermal(folder / "lst.tif"), ts.open_predictors(folder / "fine.tif")
+        sharp = ts.sharpen(thermal, fine)
+        plain = ts.sharpen(thermal, fine, method="bicubic", conserve=False)
+        truth, _ = stored(folder / "truth.tif")
+        image = sharp.lst.values.astype(float)
+        scored = np.isfinite(truth) & np.isfinite(image)
+        assert scored.sum() > 0.97 * np.isfinite(truth).sum(), name
+        kind = name.split("_")[0] if name.startswith("modis") else "land"
+        errors = [(e.astype(float) - truth)[scored] for e in (image, plain.lst.values)]
+        ours, bicubic = (e - (e.mean() if kind == "modis" else 0) for e in errors)
+        rmse, yardstick = (float(np.sqrt((e**2).mean())) for e in (ours, bicubic))
+        ratios[kind].append(rmse / peer[name]["w0"])
+        worst = max(worst, rmse / min(peer[name]["w0"], peer[name]["w15"], yardstick))
+        assert sharp.diagnostics.rmsd_after < 0.01, name
+        if kind == "land":
+            sigma = sharp.uncertainty.values[scored]
+            coverage.append([(np.abs(ours) < k * sigma).mean() for k in (1, 2)])
+    land, modis = (float(np.exp(np.mean(np.log(r)))) for r in ratios.values())
+    assert land <= 0.70
+    assert modis <= 0.87
+    assert worst <= 1.02
+    one, two = np.mean(coverage, axis=0)
+    assert 0.63 <= one <= 0.73
+    assert 0.92 <= two <= 0.98
