@@ -78,7 +78,7 @@ def quicklook(sharp: SharpenedScene, *, celsius: bool = False) -> bytes:
     """
     shown, step = _decimated(sharp)
     grid = _coarsened(sharp.geobox, step)
-    observed = _on_grid(sharp, sharp.thermal.lst.values, grid)
+    # Clouds have a temperature too, but not the land's: they are grey on both sides.
     usable = _on_grid(sharp, sharp.thermal.lst.where(sharp.thermal.usable).values, grid)
     zero = CELSIUS_ZERO if celsius else 0.0
     norm = _scale(usable - zero, shown - zero)
@@ -88,7 +88,7 @@ def quicklook(sharp: SharpenedScene, *, celsius: bool = False) -> bytes:
 
     figure, axes = _canvas(layout.height_over_width, len(rows))
     for pair, part in zip(axes, rows, strict=True):
-        image = _pair(pair, (observed - zero, shown - zero), layout, norm, part)
+        image = _pair(pair, (usable - zero, shown - zero), layout, norm, part)
     if window is not None:
         for ax in axes[0]:
             _frame(ax, layout, shown.shape, window)
@@ -338,4 +338,6 @@ def _subtitle(sharp: SharpenedScene) -> str:
     parts.append(f"method {sharp.method}")
     if not np.isfinite(sharp.lst.values).any():
         parts.append("no pixel was sharpened")
+    elif not np.isfinite(sharp.lst.values).all():
+        parts.append("grey: cloud, bad quality or no data")
     return "  ·  ".join(parts)
