@@ -61,7 +61,7 @@ def test_any_pair_of_grids(method, coarse, fine):
     inside = np.isfinite(sharp.lst.values)
     assert inside.mean() > 0.5
     plain = sharpen(thermal, predictors, method="bicubic", conserve=False).lst.values
-    if method == "dms":
+    if method in ("detail", "dms"):
         assert rmse(sharp.lst.values, truth) < 0.8 * rmse(plain, truth)
 
 
@@ -151,10 +151,11 @@ def test_one_constant_band_among_others_is_no_obstacle():
     assert rmse(sharp.lst.values, truth) < 1.0
 
 
-def test_one_predictor_is_enough():
+@pytest.mark.parametrize("method", ["detail", "dms"])
+def test_one_predictor_is_enough(method):
     thermal, fine, truth = known_scene(bands=1)
     plain = sharpen(thermal, fine, method="bicubic", conserve=False)
-    sharp = sharpen(thermal, fine, method="dms")
+    sharp = sharpen(thermal, fine, method=method)
     assert rmse(sharp.lst.values, truth) < 0.6 * rmse(plain.lst.values, truth)
 
 
