@@ -32,14 +32,14 @@ class Kind:
     @classmethod
     def of(cls, samples: Array) -> "Kind":
         """Learn centre and length from samples ``(features, n)``."""
-        mean = samples.mean(axis=1)
+        mean = samples.mean(axis=1, dtype=np.float64)
         length = float(np.sqrt(((samples - mean[:, None]) ** 2).sum(axis=0).mean()))
-        return cls(mean, length or 1.0)
+        return cls(mean.astype(np.float32), length or 1.0)
 
     def __call__(self, values: Array) -> Array:
         """Normalise features ``(features, ...)``."""
         shape = (len(self.mean),) + (1,) * (values.ndim - 1)
-        normalised: Array = (values - self.mean.reshape(shape)) / self.length
+        normalised: Array = (values - self.mean.reshape(shape)) / np.float32(self.length)
         return normalised
 
 

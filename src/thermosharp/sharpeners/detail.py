@@ -99,7 +99,7 @@ class Detail(Sharpener):
         sigmas = (DRIFTING, CONTRAST) if "surroundings" in self.without else SIGMAS
         channels = Channels.of(predictors, sigmas=sigmas)
         frequencies = random.standard_normal((NONLINEAR // 2, channels.count))
-        frequencies /= REACH * np.sqrt(channels.count)
+        frequencies = (frequencies / (REACH * np.sqrt(channels.count))).astype(np.float32)
         with threadpool_limits(1, "blas"):
             blocks = list(_blocks(self.held_, random))
             land = [self._land(block, channels) for block in blocks]
