@@ -12,7 +12,6 @@ from thermosharp.products.raster import inspect, read
 from thermosharp.sharpeners import sharpen
 from thermosharp.simulate import simulate, write_appeears
 
-
 #: Fine pixels of the demonstration: a city of 12 km, sharpened in seconds.
 SHAPE = (600, 600)
 
