@@ -1,13 +1,14 @@
 """What a fine pixel tells about its temperature: bands, their ratios, and their surroundings."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from thermosharp.scenes import PredictorStack
+from thermosharp.kernels.filters import channels, smooth, weighted_sums
+from thermosharp.scenes import PredictorStack, Window
 
 Array = NDArray[Any]
 
@@ -25,15 +26,42 @@ INDEX_PAIRS = (
 #: of these nested means shrinks the finest detail most: coefficients walk from scale to scale.
 SIGMAS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
 
+#: Radius, in fine pixels, of the features whose coefficients drift over the land, and how many
+#: principal components of the channels these are.
+DRIFTING, COMPONENTS = 0.7, 8
+
+#: Radius, in fine pixels, over which the contrast of the land is looked at.
+CONTRAST = 1.0
+
 #: Gaussians are cut off at this many standard deviations.
 TRUNCATE = 3.0
 
 #: A channel is held to the range between these percentiles, widened by half of it on each side,
-#: and saturates beyond this many standard deviations: single bright roofs must not lead.
-PERCENTILES, SATURATION = (0.5, 99.5), 2.0
+#: and saturates towards this many standard deviations: single bright roofs must not lead.
+PERCENTILES, SATURATION = (0.5, 99.5), 3.0
 
-#: Fine pixels that are enough to know the distribution of a channel.
-ENOUGH = 500_000
+#: A missing pixel is filled with the mean of what is known around it, over this radius in fine
+#: pixels; farther from anything known it fades to 0, the mean of the channel.
+FILL, FADE = 4.0, 0.01
+
+#: Fine pixels that are enough to know the distribution of a channel, and strips they come from.
+ENOUGH, STRIPS = 400_000, 16
+
+
+def gaussian(sigma: float) -> Array:
+    """Weights of a Gaussian from its centre outwards, float32, for `kernels.filters.smooth`."""
+    half = np.exp(-0.5 * (np.arange(reach_of(sigma) + 1) / sigma) ** 2)
+    weights: Array = (half / (2 * half.sum() - half[0])).astype(np.float32)
+    return weights
+
+
+def reach_of(sigma: float) -> int:
+    """Pixels beyond itself that a Gaussian mean sees."""
+    return int(TRUNCATE * sigma + 0.5)
+
+
+#: Fine pixels beyond a window that its features depend on.
+HALO = reach_of(max(SIGMAS)) + reach_of(FILL)
 
 
 @dataclass(frozen=True)
@@ -42,90 +70,173 @@ class Channels:
 
     Attributes
     ----------
-    bands : int
-    pairs : tuple of (int, int)
+    pairs : int64 (differences, 2)
         Bands of which the normalised difference is a channel too.
-    low, high, mean, spread : (channels,)
+    low, high, mean, unit : float32 (channels,)
         Range a channel is held to, and what it is standardised with.
+    components : float32 (components, channels)
+        Leading principal components of the channels.
     sigmas : tuple of float
         Radii of the surroundings, in fine pixels.
     """
 
-    bands: int
-    pairs: tuple[tuple[int, int], ...]
+    pairs: Array
     low: Array
     high: Array
     mean: Array
-    spread: Array
+    unit: Array
+    components: Array
     sigmas: tuple[float, ...]
 
     @classmethod
-    def of(cls, predictors: PredictorStack, *, sigmas: tuple[float, ...] = SIGMAS) -> Self:
-        """Learn the distribution of each channel from the valid pixels of a stack."""
-        names, data = list(predictors.bands), predictors.data.values
-        pairs = tuple(
-            (names.index(a), names.index(b)) for a, b in INDEX_PAIRS if a in names and b in names
-        )
-        values = data[:, predictors.valid]
-        values = _with_differences(values[:, :: max(1, values.shape[1] // ENOUGH)], pairs)
+    def of(cls, predictors: Any, *, sigmas: tuple[float, ...] = SIGMAS) -> Self:
+        """Learn the distribution of each channel from strips of the predictors."""
+        names, data = list(predictors.bands), sample(predictors)
+        pairs = np.array(
+            [(names.index(a), names.index(b)) for a, b in INDEX_PAIRS if {a, b} <= set(names)],
+            np.int64,
+        ).reshape(-1, 2)
+        count, valid = len(names) + len(pairs), np.ones((1, data.shape[1]), bool)
+        plain = np.zeros((4, count), np.float32)
+        plain[0], plain[1], plain[3] = -np.inf, np.inf, 1
+        values = channels(data[:, None], valid, pairs, *plain, np.inf)[:, 0]
         low, high = np.percentile(values, PERCENTILES, axis=1)
         reach = (high - low) / 2
         low, high = low - reach, high + reach
-        values = np.clip(values, low[:, None], high[:, None])
-        mean, spread = values.mean(axis=1), values.std(axis=1)
+        held = np.clip(values, low[:, None], high[:, None])
+        mean, spread = held.mean(axis=1, dtype=np.float64), held.std(axis=1, dtype=np.float64)
         # A constant channel carries nothing: it becomes zero.
-        spread = np.where(spread > 1e-6 * np.abs(mean), spread, np.inf)
-        return cls(len(names), pairs, low, high, mean, spread, sigmas)
+        unit = np.where(spread > 1e-6 * np.abs(mean), 1 / np.where(spread > 0, spread, 1), 0)
+        scales = [part.astype(np.float32) for part in (low, high, mean, unit)]
+        held = channels(data[:, None], valid, pairs, *scales, SATURATION)[:, 0]
+        _, axes = np.linalg.eigh(np.cov(held, dtype=np.float64).reshape(count, count))
+        # The sign of a principal component is arbitrary: made positive, so that it is always one.
+        axes = axes[:, ::-1][:, :COMPONENTS] * np.sign(axes.sum(axis=0) + 1e-12)[::-1][:COMPONENTS]
+        return cls(pairs, *scales, axes.T.astype(np.float32), sigmas)
 
     @property
     def count(self) -> int:
-        """Number of features: the channels, and each at every scale."""
-        return len(self.mean) * (1 + len(self.sigmas))
+        """Number of features: the channels and their squares, each at every scale."""
+        return 2 * len(self.mean) * (1 + len(self.sigmas))
 
-    def scale(self, sigma: float | None) -> slice:
-        """Where the features of one radius are; of the channels themselves for None."""
-        place = 0 if sigma is None else 1 + self.sigmas.index(sigma)
-        return slice(place * len(self.mean), (place + 1) * len(self.mean))
 
-    @property
-    def halo(self) -> int:
-        """Fine pixels beyond a window that its features depend on."""
-        return int(np.ceil(TRUNCATE * max(self.sigmas))) + 1
+def sample(predictors: Any) -> Array:
+    """Valid pixels ``(band, n)`` of a stack, from strips of rows spread evenly over it."""
+    rows, cols = predictors.geobox.shape
+    height = max(1, min(rows // STRIPS, ENOUGH // STRIPS // cols))
+    tops = [0] if rows * cols <= ENOUGH else np.linspace(0, rows - height, STRIPS).astype(int)
+    height = rows if rows * cols <= ENOUGH else height
+    parts = []
+    for top in tops:
+        strip = predictors.crop((slice(int(top), int(top) + height), slice(0, cols)))
+        parts.append(strip.data.values[:, strip.valid])
+    if not sum(part.shape[1] for part in parts):  # only what lies between the strips is known
+        whole = predictors.crop((slice(0, rows), slice(0, cols)))
+        parts = [whole.data.values[:, whole.valid]]
+    return np.ascontiguousarray(np.concatenate(parts, axis=1), dtype=np.float32)
 
-    def features(self, data: Array, valid: Array) -> Array:
-        """Compute the features of a window and its halo.
+
+@dataclass(frozen=True)
+class Land:
+    """Channels of a window of the fine grid and of its halo.
+
+    Attributes
+    ----------
+    channels : Channels
+    window : (slice, slice)
+        Of the fine grid.
+    planes : float32 (channels, y, x)
+        Of the window and its halo; missing pixels are filled, so that all that follows is linear.
+    inner : (int, int, int, int)
+        Top, bottom, left and right of the window in the planes.
+    valid : bool (y, x)
+        Of the window.
+    """
+
+    channels: Channels
+    window: Window
+    planes: Array
+    inner: tuple[int, int, int, int]
+    valid: Array
+
+    @classmethod
+    def of(cls, channels_: Channels, predictors: Any, window: Window) -> Self:
+        """Read a window of the predictors, as far around it as its features reach."""
+        around = tuple(
+            slice(max(0, part.start - HALO), min(size, part.stop + HALO))
+            for part, size in zip(window, predictors.geobox.shape, strict=True)
+        )
+        rows, cols = (
+            slice(part.start - outer.start, part.stop - outer.start)
+            for part, outer in zip(window, around, strict=True)
+        )
+        stack: PredictorStack = predictors.crop(around)
+        data, valid = np.ascontiguousarray(stack.data.values, np.float32), stack.valid
+        c = channels_
+        planes = channels(data, valid, c.pairs, c.low, c.high, c.mean, c.unit, SATURATION)
+        if not valid.all():
+            _fill(planes, valid)
+        inner = rows.start, rows.stop, cols.start, cols.stop
+        return cls(c, window, planes, inner, valid[rows, cols])
+
+    def features(self, *, squares: bool = True) -> Array:
+        """All features, float32 ``(features, y, x)``: by scale, channels and then their squares.
+
+        Without squares these are 0.
+        """
+        squared = (self.planes**2 - 1) / 2 if squares else np.zeros_like(self.planes)
+        planes = np.concatenate([self.planes, squared])
+        top, bottom, left, right = self.inner
+        scales = [planes[:, top:bottom, left:right]]
+        scales += [smooth(planes, gaussian(sigma), *self.inner) for sigma in self.channels.sigmas]
+        return np.concatenate(scales)
+
+    def linear(self, weights: Array) -> Array:
+        """Weighted sum ``(y, x)`` of all features; sums are taken first, then one filter a scale.
 
         Parameters
         ----------
-        data : (band, y, x)
-        valid : (y, x) of bool
-
-        Returns
-        -------
-        float32 (features, y, x)
-            Channels first, then their surroundings from near to far; 0 where not valid.
+        weights : float32 (features,)
         """
-        values = _with_differences(np.where(valid, data, 0).astype(np.float32), self.pairs)
-        shape = (len(self.mean), 1, 1)
-        values = np.clip(values, self.low.reshape(shape), self.high.reshape(shape))
-        values = (values - self.mean.reshape(shape)) / self.spread.reshape(shape)
-        values = SATURATION * np.arcsinh(values / SATURATION) * valid
-        layers = [values.astype(np.float32)]
-        for sigma in self.sigmas:
-            around = (0.0, sigma, sigma)
-            weight = ndimage.gaussian_filter(
-                valid.astype(np.float32), sigma, truncate=TRUNCATE, mode="constant"
-            )
-            total = ndimage.gaussian_filter(layers[0], around, truncate=TRUNCATE, mode="constant")
-            layers.append(total / np.maximum(weight, 1e-6) * valid)
-        return np.concatenate(layers)
+        linear, square = weights.reshape(-1, 2, len(self.planes)).astype(np.float32).swapaxes(0, 1)
+        sums = weighted_sums(
+            self.planes, np.ascontiguousarray(linear), np.ascontiguousarray(square)
+        )
+        top, bottom, left, right = self.inner
+        total: Array = sums[0, top:bottom, left:right].copy()
+        for k, sigma in enumerate(self.channels.sigmas, start=1):
+            total += smooth(sums[k : k + 1], gaussian(sigma), *self.inner)[0]
+        return total
+
+    @cached_property
+    def components(self) -> Array:
+        """Features whose coefficients drift, float32 ``(components, y, x)``."""
+        return self._components[0]
+
+    @cached_property
+    def contrast(self) -> Array:
+        """How much the components differ from their surroundings ``(y, x)``: errors grow with it."""
+        return self._components[1]
+
+    @cached_property
+    def _components(self) -> tuple[Array, Array]:
+        turn = self.channels.components
+        here = weighted_sums(self.planes, turn, np.zeros_like(turn))
+        (top, bottom, left, right), (rows, cols) = self.inner, here.shape[1:]
+        rim = reach_of(CONTRAST)
+        wide = max(0, top - rim), min(rows, bottom + rim), max(0, left - rim), min(cols, right + rim)
+        inner = top - wide[0], bottom - wide[0], left - wide[2], right - wide[2]
+        around = smooth(here, gaussian(DRIFTING), *wide)
+        square = ((here[:, wide[0] : wide[1], wide[2] : wide[3]] - around) ** 2).mean(axis=0)
+        contrast = np.sqrt(smooth(square[None], gaussian(CONTRAST), *inner)[0])
+        return around[:, inner[0] : inner[1], inner[2] : inner[3]], contrast
 
 
-def _with_differences(values: Array, pairs: tuple[tuple[int, int], ...]) -> Array:
-    """Append normalised differences of pairs of bands ``(band, ...)``."""
-    more = []
-    for a, b in pairs:
-        total = values[a] + values[b]
-        floor = np.where(np.abs(total) < 1e-3, 1e-3, total)
-        more.append((values[a] - values[b]) / floor)
-    return np.concatenate([values, np.stack(more)]) if more else values
+def _fill(planes: Array, valid: Array) -> None:
+    """Fill what is missing with the mean of its surroundings, in place."""
+    whole = 0, valid.shape[0], 0, valid.shape[1]
+    share = smooth(valid[None].astype(np.float32), gaussian(FILL), *whole)[0]
+    missing = ~valid
+    for plane in planes:
+        around = smooth(plane[None], gaussian(FILL), *whole)[0]
+        plane[missing] = around[missing] / (share[missing] + FADE)

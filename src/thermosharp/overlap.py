@@ -127,9 +127,19 @@ class GeneralOverlap:
 
 def overlap_of(coarse: GeoBox, fine: GeoBox) -> Overlap:
     """Build the overlap operator of two grids, in its separable form where there is one."""
-    if coarse.crs == fine.crs and not (_turned(coarse) or _turned(fine)):
-        return _separable(coarse, fine)
-    return _general(coarse, fine)
+    return _separable(coarse, fine) if _parallel(coarse, fine) else _general(coarse, fine)
+
+
+def centres_of(coarse: GeoBox, fine: GeoBox) -> tuple[Array, Array]:
+    """Fine centres in coarse pixel coordinates, as :meth:`Overlap.located`, without the operator."""
+    if _parallel(coarse, fine):
+        y, x = _separable_centres(coarse, fine)
+        return y[:, None], x[None, :]
+    return _centres(coarse, fine)
+
+
+def _parallel(coarse: GeoBox, fine: GeoBox) -> bool:
+    return coarse.crs == fine.crs and not (_turned(coarse) or _turned(fine))
 
 
 def _turned(geobox: GeoBox) -> bool:
@@ -137,12 +147,23 @@ def _turned(geobox: GeoBox) -> bool:
 
 
 def _separable(coarse: GeoBox, fine: GeoBox) -> SeparableOverlap:
+    y, x = (_axis_shares(*axis) for axis in _axes(coarse, fine))
+    centre_y, centre_x = _separable_centres(coarse, fine)
+    return SeparableOverlap((y, x), (centre_y, centre_x), coarse.shape)
+
+
+def _axes(coarse: GeoBox, fine: GeoBox) -> tuple[tuple[float, float, int, int], ...]:
+    """First edge of the coarse pixels in fine ones, their width, and both counts, by axis."""
     to_fine = ~fine.transform * coarse.transform
     (rows, cols), (fine_rows, fine_cols) = coarse.shape, fine.shape
-    axes = ((to_fine.f, to_fine.e, rows, fine_rows), (to_fine.c, to_fine.a, cols, fine_cols))
-    y, x = (_axis_shares(*axis) for axis in axes)
-    centre_y, centre_x = ((np.arange(n) + 0.5 - start) / step - 0.5 for start, step, _, n in axes)
-    return SeparableOverlap((y, x), (centre_y, centre_x), (rows, cols))
+    return (to_fine.f, to_fine.e, rows, fine_rows), (to_fine.c, to_fine.a, cols, fine_cols)
+
+
+def _separable_centres(coarse: GeoBox, fine: GeoBox) -> tuple[Array, Array]:
+    y, x = (
+        (np.arange(n) + 0.5 - start) / step - 0.5 for start, step, _, n in _axes(coarse, fine)
+    )
+    return y, x
 
 
 def _axis_shares(start: float, step: float, coarse: int, fine: int) -> sparse.csr_array:

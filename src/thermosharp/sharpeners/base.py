@@ -85,9 +85,8 @@ class Sharpener(BaseEstimator, ABC):  # type: ignore[misc]
             The method needs a band that is not there.
         """
         self.pair_ = GridPair(thermal.geobox, predictors.geobox)
-        trained = thermal.usable.values & (
-            self.pair_.coverage(predictors.valid) >= TRAINING_COVERAGE
-        )
+        self.coverage_ = self.pair_.coverage(predictors.valid)
+        trained = thermal.usable.values & (self.coverage_ >= TRAINING_COVERAGE)
         if trained.sum() < MIN_SAMPLES:
             raise TooFewPixels(
                 f"{thermal.name}: too few usable LST pixels under the predictors",

@@ -1,46 +1,48 @@
 """Sharpening by a Gaussian process of points that is observed as area means (the default)."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
 from scipy import ndimage
 from threadpoolctl import threadpool_limits
 
-from thermosharp.areagp import AreaProcess, Observations, Points, Posterior, fit
-from thermosharp.basis import CONTRAST, DRIFTING, Basis, Land
-from thermosharp.features import SIGMAS, TRUNCATE, Channels
-from thermosharp.grids import MIN_COVERAGE, GridPair, common_window, fill_nearest
+from thermosharp.areagp import Block, fit
+from thermosharp.drift import CELL, Drift
+from thermosharp.features import DRIFTING, SIGMAS, Channels, Land, gaussian, reach_of
+from thermosharp.fields import Fields
+from thermosharp.grids import MIN_COVERAGE, GridPair, common_window
+from thermosharp.kernels.assembly import assemble
+from thermosharp.kernels.filters import smooth
+from thermosharp.overlap import Overlap, centres_of, overlap_of
 from thermosharp.radiometry import REFERENCE, to_kelvin, to_radiance
 from thermosharp.scenes import PredictorStack, ThermalScene, Window
 from thermosharp.sharpeners.base import Array, Sharpener
-from thermosharp.sharpeners.tiles import Tile, part_of, tiles
 from thermosharp.threads import in_threads
 
 #: Radiance times this is kelvin at 300 K: a scale on which noise and priors are in kelvin.
 SCALE = REFERENCE / 4
 
-#: Coarse pixels that the amplitudes are fitted on, drawn in blocks of so many a side.
-FITTED, BLOCK = 600, 8
-
-#: Random Fourier features of the nonlinear part (Rahimi and Recht 2007): how many, and the reach of
-#: their kernel in units of the features' spread.
-NONLINEAR, REACH = 64, 2.0
+#: Coarse pixels a side of the blocks that are learnt from; blocks that amplitudes are learnt from,
+#: and blocks that the weights of the features are; strips of the image in which these lie.
+BLOCK, FITTED, WEIGHED, STRIPS = 12, 17, 96, 8
 
 #: Blur of the sensor, in coarse pixels. Every sensor has some: it is assumed unless the image is
 #: more likely without it by this much (in log evidence).
 BLUR, BLUR_EVIDENCE = 0.3, 3.0
 
-#: Coarse pixels by which tiles overlap into each other, and see beyond what they predict.
-OVERLAP, MARGIN = 2, 4
+#: Fine pixels that are worked on at once, a side; and the step of the lattice on which fields are
+#: computed, in coarse pixels.
+PART, STEP = (256, 1024), 0.25
 
-#: Points per tile at which the posterior variance is computed; between them it is interpolated.
-VARIANCE_POINTS = 400
+#: Radius, in coarse pixels, over which missing neighbours make a gap.
+GAP = 2.0
 
 #: Factor on the standard deviation that brings 68 and 95 % of the truth within one and two of it
-#: over the land cases of the accuracy benchmark; 1 would be almost as good.
-CALIBRATION = 1.05
+#: over the land cases of the accuracy benchmark.
+CALIBRATION = 1.22
 
 #: Radius, in coarse pixels, over which the misfit is looked at.
 MISFIT = 1.0
@@ -52,23 +54,25 @@ MOST_UNEVEN = 4.0
 class Detail(Sharpener):
     """The fine temperature as a Gaussian process whose area means are observed.
 
-    The temperature of a point is a sum of a linear function of features (bands, normalised
-    differences, and Gaussian means of their surroundings at eight radii), a drift of its
-    coefficients over the land, a nonlinear function, and spatial fields of four reaches. A coarse
-    pixel observes the mean of its points, a linear operation, so that the posterior at the fine
-    scale is exact and no relation is carried from one scale to another. How much each part
-    contributes maximises the marginal likelihood of the observed image: where predictors tell
-    nothing, nothing is taken from them, and what remains is area-to-point kriging. The uncertainty
-    is the posterior standard deviation.
+    The temperature of a point is a function of features (bands, normalised differences, their
+    squares, and Gaussian means of their surroundings at eight radii) that is linear in them, a
+    drift of coefficients over the land, and spatial fields of two reaches. A coarse pixel observes
+    the mean of its points, a linear operation, so that no relation is carried from one scale to
+    another. How much each part contributes maximises the likelihood of the observed image: where
+    predictors tell nothing, nothing is taken from them, and what remains is area-to-point kriging.
 
-    Large images are done in overlapping tiles, each exactly, feathered into one another.
+    1. Amplitudes, and weights of the features, are learnt from blocks of coarse pixels drawn over
+       the image, by generalised least squares (:mod:`thermosharp.areagp`).
+    2. The drift explains what is left, in windows (:mod:`thermosharp.drift`).
+    3. The fields explain what is left, on the whole coarse grid (:mod:`thermosharp.fields`).
+    4. The fine image is the sum of the three, and its uncertainty the posterior's.
+
+    Memory and time per fine pixel do not depend on the size of the image.
 
     Parameters
     ----------
-    tile : int
-        Coarse pixels a side of a tile.
     random_state : int
-        For the pixels that the amplitudes are fitted on, and the nonlinear features.
+        For the blocks that are learnt from.
     without : tuple of str
         Parts of the model to leave out, to see what they bring: ``linear``, ``drift``,
         ``nonlinear``, ``fields``, ``surroundings``, ``blur``.
@@ -79,179 +83,220 @@ class Detail(Sharpener):
         The fitted amplitudes.
     blur_ : float
         Standard deviation of the sensor's blur, in coarse pixels.
+    weights_ : float32 (features,)
+    drift_ : Drift
+    dual_ : (y, x)
+        Kernel weights of the coarse pixels for the spatial fields.
     """
 
     name: ClassVar[str] = "detail"
     smooth_rounds: ClassVar[int] = 0
 
-    def __init__(
-        self, *, tile: int = 20, random_state: int = 0, without: tuple[str, ...] = ()
-    ) -> None:
-        self.tile = tile
+    def __init__(self, *, random_state: int = 0, without: tuple[str, ...] = ()) -> None:
         self.random_state = random_state
         self.without = without
 
     def _learn(self, thermal: ThermalScene, predictors: PredictorStack, trained: Array) -> None:
-        self.thermal_, self.predictors_ = thermal, predictors
-        covered = self.pair_.coverage(predictors.valid) >= MIN_COVERAGE
-        self.held_ = thermal.usable.values & covered
-        random = np.random.default_rng(self.random_state)
-        sigmas = (DRIFTING, CONTRAST) if "surroundings" in self.without else SIGMAS
-        channels = Channels.of(predictors, sigmas=sigmas)
-        frequencies = random.standard_normal((NONLINEAR // 2, channels.count))
-        frequencies = (frequencies / (REACH * np.sqrt(channels.count))).astype(np.float32)
-        with threadpool_limits(1, "blas"):
-            blocks = list(_blocks(self.held_, random))
-            land = [self._land(block, channels) for block in blocks]
-            self.basis_ = Basis.of(channels, frequencies, land)
-            self.process_ = self._fit(blocks, land)
-        parts = self.process_.amplitudes
-        self.r2_ = float(parts[:3].sum() / (parts.sum() + self.process_.noise))
+        held = thermal.usable.values & (self.coverage_ >= MIN_COVERAGE)
+        observed = np.where(held, SCALE * to_radiance(thermal.lst.values), 0)
+        trust = np.ones(held.shape)
+        if thermal.weight is not None:
+            trust = np.maximum(np.nan_to_num(thermal.weight.values), 0.01)
+        sigmas = (DRIFTING,) if "surroundings" in self.without else SIGMAS
+        self.channels_ = Channels.of(predictors, sigmas=sigmas)
+        with threadpool_limits(1, "blas"):  # threads are ours, and the same sums on any machine
+            self._learn_function(predictors, held, observed, trust)
+            function, components = self._aggregate(predictors)
+            left = np.where(held, observed - function, 0)
+            self.level_ = float(left[held].mean())
+            left = self._learn_drift(np.where(held, left - self.level_, 0), components, held)
+            self._learn_fields(left, held, trust)
+        unexplained = left[held].var() / max(observed[held].var(), 1e-9)
+        self.r2_ = float(np.clip(1 - unexplained, 0, 1))
 
-    def _fit(self, blocks: list[Window], land: list[Land]) -> AreaProcess:
-        """Find the amplitudes on some blocks of the image, with or without blur of the sensor."""
+    def _learn_function(
+        self, predictors: PredictorStack, held: Array, observed: Array, trust: Array
+    ) -> None:
+        """Learn amplitudes, and weights of the features, from blocks of coarse pixels."""
 
-        def fitted(blur: float) -> tuple[AreaProcess, Observations]:
-            parts = [self._observe(b, part, blur) for b, part in zip(blocks, land, strict=True)]
-            seen = Observations.join(parts)
-            return fit(seen, blur=blur, without=self.without), seen
+        def observe(window: Window) -> tuple[list[Block], float]:
+            here = held[window]
+            row, col = np.nonzero(here)
+            land, overlap = self._land(window, predictors)
+            functions = self._functions(land)
+            values = observed[window][here], trust[window][here]
+            blurs = (0.0,) if "blur" in self.without else (0.0, BLUR)
+            blocks = []
+            for blur in blurs:
+                means = (self._means(overlap, planes, blur)[:, here].T for planes in functions)
+                blocks.append(Block(row, col, *values, *means))
+            return blocks, float(land.contrast[land.valid].mean()) if land.valid.any() else 0.0
 
-        (process, seen), self.blur_ = fitted(0.0), 0.0
-        if "blur" not in self.without:
-            blurred, seen_blurred = fitted(BLUR)
-            if blurred.evidence > process.evidence - BLUR_EVIDENCE:
-                process, seen, self.blur_ = blurred, seen_blurred, BLUR
-        self.misfit_ = float(np.sqrt((process.solve(seen).misfit ** 2).mean())) or 1.0
-        return process
+        windows = _blocks(held, np.random.default_rng(self.random_state))
+        seen, contrasts = zip(*in_threads(observe, list(windows)), strict=True)
+        self.contrast_ = float(np.mean(contrasts)) or 1.0
+        sharp, *blurred = zip(*seen, strict=True)
+        blocks, self.blur_ = sharp, 0.0
+        self.process_ = fit(sharp[:FITTED], without=self.without)
+        for blocks_blurred in blurred:
+            process = fit(
+                blocks_blurred[:FITTED], blur=BLUR, without=self.without, start=self.process_
+            )
+            if process.evidence > self.process_.evidence - BLUR_EVIDENCE:
+                self.process_, blocks, self.blur_ = process, blocks_blurred, BLUR
+        self.weights_ = self.process_.weights(blocks).astype(np.float32)
 
-    def _land(self, window: Window, channels: Channels) -> Land:
-        """Features of the fine pixels that a window of coarse pixels sees, blur included."""
+    def _land(self, window: Window, predictors: PredictorStack) -> tuple[Land, Overlap]:
+        """Fine pixels that a window of coarse pixels sees, blur included, and how it sees them."""
         pair = self.pair_
-        rim = 1 + int(np.ceil(TRUNCATE * BLUR * pair.ratio))
-        under = common_window(pair.fine, pair.coarse[window], pad=rim)
+        under = common_window(
+            pair.fine, pair.coarse[window], pad=1 + reach_of(BLUR * pair.ratio)
+        )
         assert under is not None, "a window with pixels held lies over the fine image"
-        return Land.of(channels, self.predictors_, under)
+        land = Land.of(self.channels_, predictors, under)
+        return land, overlap_of(pair.coarse[window], pair.fine[under])
 
-    def _observe(self, window: Window, land: Land, blur: float) -> Observations:
-        """Area means of the features in the coarse pixels of a window that are held."""
-        held, (top, left) = self.held_[window], (part.start for part in window)
-        families = self.basis_.families(land.features)
-        layers, share = np.concatenate(families) * land.valid, land.valid.astype(np.float32)
+    def _functions(self, land: Land) -> tuple[Array, Array]:
+        """All features of unit mean square length, about; and those whose coefficients drift."""
+        features = land.features(squares="nonlinear" not in self.without)
+        components = land.components
+        return features / np.float32(np.sqrt(len(features))), components / self._length
+
+    @property
+    def _length(self) -> np.float32:
+        return np.float32(np.sqrt(len(self.channels_.mean)))
+
+    def _means(self, overlap: Overlap, planes: Array, blur: float) -> Array:
+        """Area means ``(planes, coarse y, coarse x)`` of fine planes, as a blurred sensor sees."""
+        _, rows, cols = planes.shape
         if blur:
-            sigma = blur * self.pair_.ratio
-            layers = ndimage.gaussian_filter(layers, (0, sigma, sigma), truncate=TRUNCATE)
-            share = ndimage.gaussian_filter(share, sigma, truncate=TRUNCATE)
-        total = GridPair(self.pair_.coarse[window], self.pair_.fine[land.window]).overlap.total
-        weight = np.maximum(total(share)[held], 1e-6)
-        means = np.stack([total(layer)[held] / weight for layer in layers], axis=1)
-        linear, drift, random = np.split(means, np.cumsum([len(f) for f in families])[:2], axis=1)
-        row, col = np.nonzero(held)
-        trust = np.ones(len(row))
-        if self.thermal_.weight is not None:
-            trust = np.maximum(self.thermal_.weight.values[window][held], 0.01)
-        observed = SCALE * to_radiance(self.thermal_.lst.values[window][held])
-        return Observations(row + top, col + left, observed, trust, linear, drift, random)
+            planes = smooth(planes, gaussian(blur * self.pair_.ratio), 0, rows, 0, cols)
+        share = np.maximum(overlap.total(np.ones((rows, cols), np.float32)), 1e-6)
+        return np.stack([overlap.total(plane) / share for plane in planes])
 
-    def _predict(self, predictors: PredictorStack, pair: GridPair) -> Array:
+    def _function(self, land: Land) -> Array:
+        """What is the same function of the features everywhere, K, ``(y, x)``."""
+        return land.linear(self.weights_ / np.float32(np.sqrt(len(self.weights_))))
+
+    def _aggregate(self, predictors: PredictorStack) -> tuple[Array, Array]:
+        """The function and the drifting features as coarse pixels see them; 0 where none do."""
+        shape = self.pair_.coarse.shape
+        function = np.zeros(shape)
+        components = np.zeros((len(self.channels_.components), *shape), np.float32)
+
+        def work(window: Window) -> tuple[Window, Array]:
+            if common_window(self.pair_.fine, self.pair_.coarse[window]) is None:
+                return window, np.zeros((1 + len(components), 1, 1))
+            land, overlap = self._land(window, predictors)
+            planes = np.concatenate([self._function(land)[None], land.components / self._length])
+            return window, self._means(overlap, planes, self.blur_)
+
+        side = [max(1, int(size / self.pair_.ratio)) for size in PART]
+        for window, means in in_threads(work, list(_parts(shape, side))):
+            function[window], components[(slice(None), *window)] = means[0], means[1:]
+        return function, components
+
+    def _learn_drift(self, left: Array, components: Array, held: Array) -> Array:
+        """Explain what is left by coefficients that drift; return what is left then."""
+        if not self.process_.drifts:
+            self.drift_ = Drift.none(len(components))
+            return left
+        fields = Fields(self.process_, held.shape)
+        white = fields.whiten(_filled(np.concatenate([components, left[None]]), held))
+        self.drift_ = Drift.of(white[:-1], white[-1], held, self.process_.drift)
+        explained = np.einsum("kyx,kyx->yx", self.drift_.on_pixels(held.shape), components)
+        return np.where(held, left - explained, 0)
+
+    def _learn_fields(self, left: Array, held: Array, trust: Array) -> None:
+        """Explain what is left by spatial fields; and how the misfit varies over the image."""
+        self.fields_ = Fields(self.process_, held.shape)
+        self.dual_ = self.fields_.solve(left, held, trust)
+        misfit = np.where(held, self.process_.noise / trust * self.dual_, 0)
+        overall = float(np.sqrt((misfit[held] ** 2).mean())) or 1.0
+        share = np.maximum(ndimage.gaussian_filter(held.astype(np.float32), MISFIT), 1e-6)
+        uneven = np.sqrt(ndimage.gaussian_filter(misfit**2, MISFIT) / share) / overall
+        near = ndimage.gaussian_filter(held.astype(np.float32), GAP, mode="reflect")
+        self.local_ = np.stack([1 / np.maximum(near, 0.2), uneven]).astype(np.float32)
+
+    def _predict_rows(
+        self, predictors: PredictorStack, pair: GridPair, rows: slice
+    ) -> tuple[Array, Array]:
+        shape = rows.stop - rows.start, pair.fine.shape[1]
+        kelvin, spread = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        places = self.fields_.variance().astype(np.float32)
+        for part in _parts(shape, PART):
+            window = slice(rows.start + part[0].start, rows.start + part[0].stop), part[1]
+            land = Land.of(self.channels_, predictors, window)
+            mean, (y, x) = self._function(land), centres_of(pair.coarse, pair.fine[window])
+            origin, lattice = self._lattice(y, x)
+            variance = assemble(
+                mean, land.components / self._length, self.drift_.coefficients,
+                self.drift_.spread, lattice, origin, STEP, y, x, CELL,
+                places, self.process_.noise, self.local_, land.contrast / np.float32(self.contrast_),
+                MOST_UNEVEN,
+            )  # fmt: skip
+            kelvin[part] = to_kelvin((mean + self.level_) / SCALE)
+            # From kelvin of equal radiance to kelvin: dT = dR / (4 T^3).
+            spread[part] = CALIBRATION * np.sqrt(variance) * (REFERENCE / kelvin[part]) ** 3
+        return kelvin, spread
+
+    def _predict(self, predictors, pair):
         return self._predict_all(predictors, pair)[0]
 
-    def _predict_all(self, predictors: PredictorStack, pair: GridPair) -> tuple[Array, Array]:
-        total, weight, variance = (np.zeros(pair.fine.shape) for _ in range(3))
-        located = pair.overlap.located()
+    def _predict_all(self, predictors, pair):
+        n = pair.fine.shape[0]
+        strips = [slice(a, min(a + 256, n)) for a in range(0, n, 256)]
+        out = list(in_threads(lambda r: self._predict_rows(predictors, pair, r), strips))
+        return np.concatenate([o[0] for o in out]).astype(float), np.concatenate([o[1] for o in out])
 
-        def work(tile: Tile) -> tuple[Window, Array, Array, Array] | None:
-            return self._predict_tile(tile, predictors, pair, located)
-
-        windows = tiles(self.held_.shape, core=self.tile, reach=OVERLAP)
-        with threadpool_limits(1, "blas"):  # a thread a tile, and the same sums on any machine
-            for result in in_threads(work, windows):
-                if result is not None:
-                    window, feather, mean, spread = result
-                    total[window] += feather * mean
-                    variance[window] += feather * spread
-                    weight[window] += feather
-        known = np.where(weight > 0, weight, np.nan)
-        kelvin = to_kelvin(total / known / SCALE)
-        # From kelvin of equal radiance to kelvin: dT = dR / (4 T^3).
-        slope = (REFERENCE / kelvin) ** 3
-        return kelvin, CALIBRATION * np.sqrt(variance / known) * slope
-
-    def _predict_tile(
-        self, tile: Tile, predictors: PredictorStack, pair: GridPair, located: tuple[Array, Array]
-    ) -> tuple[Window, Array, Array, Array] | None:
-        """Window of the fine grid, and weight, mean and variance on it; None for an empty tile."""
-        around, window = tile.inside(self.held_.shape, pad=MARGIN), tile.over(pair)
-        if not self.held_[around].any() or any(part.start >= part.stop for part in window):
-            return None
-        land = self._land(around, self.basis_.channels)
-        seen, (top, left) = self._observe(around, land, self.blur_), (p.start for p in around)
-        posterior = self.process_.solve(replace(seen, row=seen.row - top, col=seen.col - left))
-        if predictors is self.predictors_:
-            window = _common(window, land.window)
-            land = land.crop(window)
-        else:
-            land = Land.of(self.basis_.channels, predictors, window)
-        feather = np.where(land.valid, tile.feather(located, window), 0)
-        inside, mean, spread = feather > 0, np.zeros(feather.shape), np.zeros(feather.shape)
-        if inside.any():
-            y, x = (np.broadcast_to(at[part_of(at, window)], feather.shape) for at in located)
-            linear, drift, random = (f.T for f in self.basis_.families(land.features[:, inside]))
-            rows, cols = self.held_[around].shape
-            at = Points(y[inside] - top, x[inside] - left, linear, drift, random, rows, cols)
-            mean[inside] = posterior.mean(at)
-            uneven = self.basis_.contrast_of(land)[inside] / self.basis_.contrast
-            uneven = uneven * at.between_centres(_misfit(posterior, at))[:, 0] / self.misfit_
-            uneven = np.clip(uneven, 1 / MOST_UNEVEN, MOST_UNEVEN)
-            spread[inside] = _variance(posterior, at, inside) * uneven
-        return window, feather, mean, spread
-
-
-def _misfit(posterior: Posterior, at: Points) -> Array:
-    """Root mean square misfit round each coarse pixel ``(rows, cols, 1)``, K."""
-    seen, square, known = posterior.seen, *np.zeros((2, at.rows, at.cols))
-    square[seen.row, seen.col] = posterior.misfit**2
-    known[seen.row, seen.col] = 1
-    share = np.maximum(ndimage.gaussian_filter(known, MISFIT), 1e-6)
-    level: Array = np.sqrt(ndimage.gaussian_filter(square, MISFIT) / share)
-    return level[:, :, None]
-
-
-def _variance(posterior: Posterior, at: Points, inside: Array) -> Array:
-    """Posterior variance of the points of a tile, exact at some and interpolated between them."""
-    step = max(1, round(np.sqrt(inside.sum() / VARIANCE_POINTS)))
-    lattice = slice(step // 2, None, step)
-    chosen = np.zeros(inside.shape, bool)
-    chosen[lattice, lattice] = True
-    if step == 1 or not (chosen & inside).any():
-        return posterior.variance(at)
-    exact = np.full(inside.shape, np.nan)
-    exact[chosen & inside] = posterior.variance(at.take(chosen[inside]))
-    y, x = ((place - step // 2) / step for place in np.nonzero(inside))
-    nodes = fill_nearest(exact[lattice, lattice])
-    between: Array = ndimage.map_coordinates(nodes, (y, x), order=1, mode="nearest")
-    return between
+    def _lattice(self, y: Array, x: Array) -> tuple[tuple[float, float], Array]:
+        """Fields on a lattice that spans some fine pixels, and where it starts."""
+        axes = []
+        for at, size in zip((y, x), self.dual_.shape, strict=True):
+            first, last = np.clip([at.min(), at.max()], -1, size)
+            first = np.floor(first / STEP) * STEP - STEP
+            axes.append(np.arange(first, last + 3 * STEP, STEP))
+        return (float(axes[0][0]), float(axes[1][0])), self.fields_.at(self.dual_, *axes)
 
 
 def _blocks(held: Array, random: np.random.Generator) -> Iterator[Window]:
-    """Draw blocks of the coarse grid until they hold enough pixels."""
-    corners = [
-        (r, c) for r in range(0, held.shape[0], BLOCK) for c in range(0, held.shape[1], BLOCK)
+    """Draw blocks of the coarse grid that hold pixels, in random order.
+
+    All of a small image. In large ones they lie in a few strips of rows, as files are read by rows.
+    """
+    rows, cols = (np.arange(0, size, BLOCK) for size in held.shape)
+    if len(rows) * len(cols) > WEIGHED and len(rows) > STRIPS:
+        edges = np.linspace(0, len(rows), STRIPS + 1).astype(int)
+        rows = rows[[random.integers(a, b) for a, b in pairwise(edges)]]
+    windows = [
+        (slice(r, min(r + BLOCK, held.shape[0])), slice(c, min(c + BLOCK, held.shape[1])))
+        for r in rows
+        for c in cols
     ]
     found = 0
-    for k in random.permutation(len(corners)):
-        rows, cols = (
-            slice(start, min(start + BLOCK, size))
-            for start, size in zip(corners[k], held.shape, strict=True)
-        )
-        found += (here := int(held[rows, cols].sum()))
-        if here:
-            yield rows, cols
-        if found >= FITTED:
+    for k in random.permutation(len(windows)):
+        if held[windows[k]].any():
+            yield windows[k]
+            found += 1
+        if found == WEIGHED:
             return
 
 
-def _common(one: Window, other: Window) -> Window:
-    rows, cols = (
-        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
-    )
-    return rows, cols
+def _parts(shape: tuple[int, int], side: Sequence[int]) -> Iterator[Window]:
+    """Cut an image into parts of about equal size, `side` at most."""
+    edges = [
+        np.linspace(0, size, math.ceil(size / most) + 1).astype(int)
+        for size, most in zip(shape, side, strict=True)
+    ]
+    for top, bottom in pairwise(edges[0]):
+        for left, right in pairwise(edges[1]):
+            yield slice(int(top), int(bottom)), slice(int(left), int(right))
+
+
+def _filled(images: Array, held: Array) -> Array:
+    """Fill pixels that are not held with the mean of their surroundings, fading to 0."""
+    if held.all():
+        return images
+    near = ndimage.gaussian_filter(held.astype(np.float32), GAP) + 1e-3
+    around = ndimage.gaussian_filter(np.where(held, images, 0), (0, GAP, GAP)) / near
+    return np.where(held, images, around)

@@ -1,0 +1,98 @@
+"""Coefficients that drift over the land: geographically weighted regression, shrunk to none.
+
+What temperature makes of a feature changes from place to place. At the nodes of a lattice the
+coefficients are the posterior mean of a linear model that holds in a Gaussian window (Brunsdon,
+Fotheringham and Charlton 1996), for images whitened beforehand, so that neighbouring pixels count
+as independent, and with the prior variance that the marginal likelihood found.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Array = NDArray[Any]
+
+#: Reach of the Gaussian window, and coarse pixels from node to node.
+WINDOW, CELL = 6.0, 4
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Coefficients at the nodes of a lattice, the centres of cells of coarse pixels.
+
+    Attributes
+    ----------
+    coefficients : float32 (y, x, components)
+    spread : float32 (y, x, components, components)
+        Their posterior covariance.
+    """
+
+    coefficients: Array
+    spread: Array
+
+    @classmethod
+    def of(cls, components: Array, residual: Array, held: Array, variance: float) -> Self:
+        """Solve for the coefficients at every node.
+
+        Parameters
+        ----------
+        components : (components, y, x)
+            Features on the coarse grid, whitened.
+        residual : (y, x)
+            What they are to explain, whitened.
+        held : (y, x) of bool
+            Pixels that count.
+        variance : float
+            Of a coefficient, before anything is observed.
+        """
+        count, rows, cols = components.shape
+        both = np.concatenate([components, residual[None]]) * held
+        both = np.pad(both, ((0, 0), (0, -rows % CELL), (0, -cols % CELL)))
+        down, across = both.shape[1] // CELL, both.shape[2] // CELL
+        cells = both.reshape(count + 1, down, CELL, across, CELL).transpose(1, 3, 0, 2, 4)
+        cells = cells.reshape(down, across, count + 1, CELL**2)
+        products = cells @ cells.swapaxes(2, 3)
+        near = WINDOW / CELL
+        products = ndimage.gaussian_filter(
+            products, (near, near, 0, 0), mode="constant", truncate=3.0
+        )
+        products = products.astype(np.float64) * (2 * np.pi * near**2)
+        precision = products[:, :, :count, :count] + np.eye(count) / variance
+        spread = np.linalg.inv(precision)
+        coefficients = np.einsum("yxij,yxj->yxi", spread, products[:, :, :count, count])
+        return cls(coefficients.astype(np.float32), spread.astype(np.float32))
+
+    @classmethod
+    def none(cls, components: int) -> Self:
+        """Coefficients that are 0 everywhere."""
+        return cls(
+            np.zeros((1, 1, components), np.float32),
+            np.zeros((1, 1, components, components), np.float32),
+        )
+
+    def on_pixels(self, shape: tuple[int, int]) -> Array:
+        """Coefficients at the centres of coarse pixels, ``(components, y, x)``."""
+        y, x = (node(np.arange(size)) for size in shape)
+        (row, v), (col, u) = (
+            _between(at, size) for at, size in zip((y, x), self.coefficients.shape, strict=False)
+        )
+        grid = np.moveaxis(self.coefficients, -1, 0)
+        lines = grid[:, row] * (1 - v)[:, None] + grid[:, np.minimum(row + 1, grid.shape[1] - 1)] * v[:, None]
+        images: Array = lines[:, :, col] * (1 - u) + lines[:, :, np.minimum(col + 1, grid.shape[2] - 1)] * u
+        return images
+
+
+def node(coarse: Array) -> Array:
+    """Coarse pixel coordinates as coordinates of the lattice, 0 at its first node."""
+    at: Array = (coarse - (CELL - 1) / 2) / CELL
+    return at
+
+
+def _between(at: Array, size: int) -> tuple[Array, Array]:
+    """Node before each place along an axis, and how far it is to the next, 0 to 1."""
+    at = np.clip(at, 0, size - 1)
+    before = np.minimum(at.astype(np.int64), max(size - 2, 0))
+    return before, (at - before).astype(np.float32)
