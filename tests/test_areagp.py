@@ -1,98 +1,153 @@
-"""The Gaussian process of areas, against brute force on points."""
+"""The Gaussian process of areas, against brute force."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from thermosharp.areagp import (
     DRIFT,
+    LEAST_NOISE,
     LEVEL,
+    MOST,
     REACHES,
     AreaProcess,
+    Block,
     Footprint,
-    Observations,
-    Points,
     fit,
+    matern,
 )
 
-NODES = 9  # points a coarse pixel is made of, along each axis
 
-
-def matern(distance, reach):
-    scaled = np.sqrt(3) * np.abs(distance) / reach
-    return (1 + scaled) * np.exp(-scaled)
-
-
-def world(rows=5, cols=6, seed=0):
-    """Points on a lattice, their features, and the coarse pixels that are means of them."""
+def block(rows=6, cols=7, seed=0, trust=1.0):
     rng = np.random.default_rng(seed)
-    y = (np.arange(rows * NODES) + 0.5) / NODES - 0.5
-    x = (np.arange(cols * NODES) + 0.5) / NODES - 0.5
-    y, x = (a.ravel() for a in np.meshgrid(y, x, indexing="ij"))
-    linear = rng.standard_normal((len(y), 3)) / np.sqrt(3)
-    random = rng.standard_normal((len(y), 2)) / np.sqrt(2)
-    points = Points(y, x, linear, linear[:, :2], random, rows, cols)
-    row, col = (np.floor(a + 0.5).astype(int) for a in (y, x))
-    mean = np.zeros((rows * cols, len(y)))
-    mean[row * cols + col, np.arange(len(y))] = 1 / NODES**2
-    return points, mean, rng
+    row, col = (a.ravel() for a in np.indices((rows, cols)))
+    linear = rng.standard_normal((rows * cols, 4)) / 2
+    value = 300 + rng.standard_normal(rows * cols)
+    return Block(row, col, value, np.full(len(row), trust), linear, linear[:, :2])
 
 
-PROCESS = AreaProcess(
-    amplitudes=np.array([0.8, 0.4, 0.3, 0.1, 0.5, 0.7, 0.2]),
-    noise=0.05, variance=1.5, footprint=Footprint.of(0.0),
-)  # fmt: skip
+def process(**changes):
+    plain = AreaProcess(
+        linear=0.8, drift=0.4, fields=np.array([0.5, 0.7]), noise=0.05, variance=1.5, level=300.0,
+        footprint=Footprint.of(0.0),
+    )  # fmt: skip
+    return replace(plain, **changes)
 
 
-def covariance_of(points, process=PROCESS):
-    """Covariance of all points with each other, term by term as the model is defined."""
-    linear, drift, nonlinear, *spatial = process.amplitudes
-    down, across = (a[:, None] - a for a in (points.y, points.x))
-    row, col = (np.floor(a + 0.5) for a in (points.y, points.x))
-    near = np.exp(-0.5 * ((row[:, None] - row) ** 2 + (col[:, None] - col) ** 2) / DRIFT**2)
-    total = LEVEL * process.variance + linear * points.linear @ points.linear.T
-    total = total + drift * (points.drift @ points.drift.T) * near
-    total += nonlinear * points.random @ points.random.T
-    for amplitude, reach in zip(spatial, REACHES, strict=True):
-        total += amplitude * matern(down, reach) * matern(across, reach)
+def covariance(seen, model, *, linear=True):
+    """Covariance of the observations, term by term as the model is defined."""
+    total = LEVEL * model.variance + np.diag(model.noise / seen.trust)
+    inside = model.footprint.offsets[:, None] - model.footprint.offsets
+    for i in range(len(seen.row)):
+        for j in range(len(seen.row)):
+            down, across = seen.row[i] - seen.row[j], seen.col[i] - seen.col[j]
+            if linear:
+                total[i, j] += model.linear * (seen.linear[i] @ seen.linear[j])
+            near = np.exp(-0.5 * (down**2 + across**2) / DRIFT**2)
+            total[i, j] += model.drift * (seen.drift[i] @ seen.drift[j]) * near
+            for amplitude, reach in zip(model.fields, REACHES, strict=True):
+                means = [
+                    model.footprint.weights @ matern(d + inside, reach) @ model.footprint.weights
+                    for d in (down, across)
+                ]
+                total[i, j] += amplitude * means[0] * means[1]
     return total
 
 
-def observed(points, mean, values, held):
-    row, col = np.divmod(np.nonzero(held)[0], points.cols)
-    means = [(mean @ f)[held] for f in (points.linear, points.drift, points.random)]
-    return Observations(row, col, values[held], np.ones(held.sum()), *means)
+def test_weights_are_those_of_the_posterior():
+    """Two independent blocks: the posterior of the weights, in the space of the observations."""
+    blocks = [block(seed=1), block(rows=4, seed=2, trust=0.5)]
+    model = process()
+    features = np.concatenate([b.linear for b in blocks])
+    values = np.concatenate([b.value for b in blocks]) - model.level
+    both = np.zeros((len(values), len(values)))
+    start = 0
+    for b in blocks:
+        end = start + len(b.value)
+        both[start:end, start:end] = covariance(b, model, linear=False)
+        start = end
+    prior = model.linear * features @ features.T
+    expected = model.linear * features.T @ np.linalg.solve(prior + both, values)
+    np.testing.assert_allclose(model.weights(blocks), expected, rtol=1e-6, atol=1e-9)
 
 
-def test_posterior_is_that_of_the_points_conditioned_on_their_means():
-    points, mean, rng = world()
-    held = rng.random(30) > 0.2
-    values = 300 + rng.standard_normal(30)
-    seen = observed(points, mean, values, held)
-    everything = covariance_of(points)
-    areas = (mean @ everything @ mean.T)[np.ix_(held, held)] + PROCESS.noise * np.eye(held.sum())
-    cross = (everything @ mean.T)[:, held]
-    level = values[held].mean()
-    expected = level + cross @ np.linalg.solve(areas, values[held] - level)
-    left = np.diag(everything) - np.einsum("ij,ji->i", cross, np.linalg.solve(areas, cross.T))
-    posterior = PROCESS.solve(seen)
-    some = rng.permutation(len(points.y))[:300]
-    # Drifting coefficients are interpolated between coarse centres in mean, exact in variance.
-    np.testing.assert_allclose(posterior.mean(points)[some], expected[some], atol=0.02)
-    np.testing.assert_allclose(posterior.variance(points.take(some)), left[some], atol=0.02)
+def test_evidence_is_the_likelihood_of_the_blocks_and_the_prior():
+    blocks = [block(seed=3), block(rows=5, cols=4, seed=4)]
+    found = fit(blocks)
+    value = 0.0
+    for b in blocks:
+        centred = b.value - found.level
+        matrix = covariance(b, found)
+        value -= 0.5 * (centred @ np.linalg.solve(matrix, centred) + np.linalg.slogdet(matrix)[1])
+    amplitudes = np.append(found.amplitudes, found.noise - LEAST_NOISE**2)
+    prior = ((np.log(amplitudes / (0.1 * found.variance)) / 4) ** 2).sum() / 2
+    assert found.evidence == pytest.approx(value - prior, rel=1e-5)
 
 
-def test_doubted_pixels_pull_less():
-    points, mean, rng = world()
-    values = 300 + 0.1 * rng.standard_normal(30)
-    values[14] += 5
-    held = np.ones(30, bool)
-    seen = observed(points, mean, values, held)
-    doubt = np.where(np.arange(30) == 14, 0.01, 1.0)
-    wary = Observations(seen.row, seen.col, seen.value, doubt, seen.linear, seen.drift, seen.random)
-    inside = mean[14] > 0
-    trusted, doubted = (PROCESS.solve(s).mean(points)[inside].mean() for s in (seen, wary))
-    assert trusted - 300 > 3
-    assert doubted - 300 < 0.75 * (trusted - 300)
+def drawn(seed, model, n=12, blocks=12):
+    """Blocks drawn from the model itself."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for k in range(blocks):
+        empty = block(n, n, seed=seed + 17 * k)
+        kernels = empty.kernels(model.footprint)
+        matrix = np.tensordot(model.amplitudes, np.stack(kernels), axes=1)
+        root = np.linalg.cholesky(matrix + model.noise * np.eye(n * n))
+        made.append(replace(empty, value=model.level + root @ rng.standard_normal(n * n)))
+    return made
+
+
+def test_amplitudes_are_recovered_from_what_they_generate():
+    found = fit(drawn(0, process(linear=0.4, drift=1e-6, fields=np.array([1e-6, 1.0]), noise=0.04)))
+    assert 0.15 < found.linear <= MOST * found.variance * 1.01
+    assert found.drift < 0.05
+    assert found.fields[0] < 0.1
+    assert found.fields[1] > 0.3
+    assert 0.02 < found.noise < 0.08
+
+
+def test_predictors_that_tell_nothing_are_given_no_weight():
+    model = process(linear=1e-9, drift=1e-9, fields=np.array([0.3, 2.0]), noise=0.04)
+    found = fit(drawn(1, model))
+    assert found.linear < 0.02 * found.variance
+    assert found.fields.sum() > 0.2 * found.variance
+
+
+def test_amplitudes_found_are_a_maximum():
+    blocks = drawn(2, process(), blocks=4)
+    best = fit(blocks)
+    for part in range(4):
+        for factor in (0.8, 1.25):
+            moved = best.amplitudes
+            moved[part] *= factor
+            if moved[part] > (MOST if part < 2 else 1.0) * best.variance:
+                continue
+            linear, drift, *fields = moved
+            other = replace(best, linear=linear, drift=drift, fields=np.array(fields))
+            value = 0.0
+            for b in blocks:
+                centred = b.value - best.level
+                matrix = np.tensordot(moved, np.stack(b.kernels(best.footprint)), axes=1)
+                matrix += LEVEL * best.variance + np.diag(best.noise / b.trust)
+                value -= 0.5 * centred @ np.linalg.solve(matrix, centred)
+                value -= 0.5 * np.linalg.slogdet(matrix)[1]
+            amplitudes = np.append(other.amplitudes, best.noise - LEAST_NOISE**2)
+            prior = ((np.log(amplitudes / (0.1 * best.variance)) / 4) ** 2).sum() / 2
+            assert value - prior < best.evidence + 1e-2
+
+
+def test_parts_left_out_are_as_good_as_absent():
+    found = fit(drawn(3, process(), blocks=3), without=("linear", "drift"))
+    assert found.linear < 1e-5 * found.variance
+    assert not found.drifts
+    assert found.fields.sum() > 0.1 * found.variance
+
+
+def test_doubted_pixels_tell_less_about_the_weights():
+    blocks, model = [block(seed=5)], process()
+    wary = [replace(blocks[0], trust=np.full(42, 1e-4))]
+    assert np.abs(model.weights(wary)).max() < 0.2 * np.abs(model.weights(blocks)).max()
 
 
 def test_footprint_is_the_pixel_or_the_pixel_blurred():
@@ -106,7 +161,7 @@ def test_footprint_is_the_pixel_or_the_pixel_blurred():
     assert spread[1] - spread[0] == pytest.approx(0.16, rel=0.05)
 
 
-def test_area_kernels_are_double_means():
+def test_area_kernels_are_means():
     footprint = Footprint.of(0.0)
     inside = footprint.offsets
     for reach in (0.3, 6.0):
@@ -114,61 +169,7 @@ def test_area_kernels_are_double_means():
         for distance in range(4):
             twin = matern(distance + inside[:, None] - inside, reach).mean()
             assert table[distance] == pytest.approx(twin)
-
-
-def simulated(seed, amplitudes, n=24):
-    """Observations drawn from the prior itself."""
-    rng = np.random.default_rng(seed)
-    row, col = (a.ravel() for a in np.indices((n, n)))
-    linear = rng.standard_normal((n * n, 4)) / 2
-    seen = Observations(row, col, np.zeros(n * n), np.ones(n * n), linear, linear[:, :2],
-                        np.zeros((n * n, 0)))  # fmt: skip
-    process = AreaProcess(np.array(amplitudes), 0.04, 1.0, Footprint.of(0.0))
-    from thermosharp.areagp import _kernels
-
-    kernel = sum(a * k for a, k in zip(amplitudes, _kernels(seen, process.footprint), strict=True))
-    root = np.linalg.cholesky(kernel + 0.04 * np.eye(n * n))
-    value = 300 + root @ rng.standard_normal(n * n)
-    return Observations(row, col, value, seen.trust, linear, linear[:, :2], seen.random)
-
-
-def test_amplitudes_are_recovered_from_what_they_generate():
-    found = fit(simulated(0, [1.0, 1e-6, 0.0, 1e-6, 1e-6, 1.0, 1e-6]))
-    linear, _, _, _, _, wide, _ = found.amplitudes
-    assert 0.15 < linear <= 0.3 * found.variance * 1.01
-    assert wide > 0.15
-    assert found.noise < 0.2
-
-
-def test_predictors_that_tell_nothing_are_given_no_weight():
-    """Features that have nothing to do with the image must not shape the answer."""
-    seen = simulated(1, [1e-9, 1e-9, 0.0, 1e-6, 0.3, 2.0, 1e-6])
-    found = fit(seen)
-    assert found.amplitudes[0] < 0.02 * found.variance
-    assert found.amplitudes[3:].sum() > 0.2 * found.variance
-
-
-def test_gradient_of_the_evidence():
-    """The optimiser stops at a maximum: moving any amplitude lowers the evidence."""
-    seen = simulated(2, [0.5, 0.2, 0.0, 0.05, 0.3, 0.5, 0.1], n=16)
-    best = fit(seen)
-
-    def evidence(process):
-        kernel = process.noise * np.eye(256) + LEVEL * process.variance
-        from thermosharp.areagp import _kernels
-
-        for a, k in zip(process.amplitudes, _kernels(seen, process.footprint), strict=True):
-            kernel = kernel + a * k
-        centred = seen.value - seen.value.mean()
-        sign, logdet = np.linalg.slogdet(kernel)
-        assert sign > 0
-        prior = (np.log(process.amplitudes[:1] / (0.1 * process.variance)) / 4) ** 2
-        return -0.5 * (centred @ np.linalg.solve(kernel, centred) + logdet + prior.sum())
-
-    inner = best.amplitudes[0] < 0.29 * best.variance
-    for factor in (0.7, 1.3):
-        moved = best.amplitudes.copy()
-        moved[0] *= factor
-        if factor < 1 or inner:
-            other = AreaProcess(moved, best.noise, best.variance, best.footprint)
-            assert evidence(other) < evidence(best) + 1e-3
+        at = np.array([-0.4, 1.3])
+        seen = footprint.seen_from(at, np.arange(3), reach)
+        twin = matern(at[:, None, None] - np.arange(3)[:, None] - inside, reach).mean(axis=-1)
+        np.testing.assert_allclose(seen, twin, atol=1e-4)

@@ -42,7 +42,7 @@ LEVEL = 100.0
 #: No function of features may vary more than this share of the observed image's variance: with
 #: more, a few samples could be explained by wild functions that cancel. Fields may vary as much as
 #: the image. Less than the least is as good as absent.
-MOST, MOST_SPATIAL, LEAST = 0.3, 1.0, 1e-6
+MOST, MOST_SPATIAL, LEAST = 0.6, 1.0, 1e-6
 
 #: Log-normal prior of the amplitudes, in observed variance and e-folds: weak, but proper.
 PRIOR_MEDIAN, PRIOR_WIDTH = 0.1, 4.0

@@ -75,24 +75,12 @@ class Drift:
 
     def on_pixels(self, shape: tuple[int, int]) -> Array:
         """Coefficients at the centres of coarse pixels, ``(components, y, x)``."""
-        y, x = (node(np.arange(size)) for size in shape)
-        (row, v), (col, u) = (
-            _between(at, size) for at, size in zip((y, x), self.coefficients.shape, strict=False)
-        )
-        grid = np.moveaxis(self.coefficients, -1, 0)
-        lines = grid[:, row] * (1 - v)[:, None] + grid[:, np.minimum(row + 1, grid.shape[1] - 1)] * v[:, None]
-        images: Array = lines[:, :, col] * (1 - u) + lines[:, :, np.minimum(col + 1, grid.shape[2] - 1)] * u
+        images = np.moveaxis(self.coefficients, -1, 0)
+        for axis, size in ((1, shape[0]), (2, shape[1])):
+            nodes = images.shape[axis]
+            at = np.clip((np.arange(size) - (CELL - 1) / 2) / CELL, 0, nodes - 1)
+            before = np.minimum(at.astype(np.int64), max(nodes - 2, 0))
+            after = np.minimum(before + 1, nodes - 1)
+            part = (at - before).astype(np.float32).reshape((-1, 1) if axis == 1 else (1, -1))
+            images = (1 - part) * images.take(before, axis) + part * images.take(after, axis)
         return images
-
-
-def node(coarse: Array) -> Array:
-    """Coarse pixel coordinates as coordinates of the lattice, 0 at its first node."""
-    at: Array = (coarse - (CELL - 1) / 2) / CELL
-    return at
-
-
-def _between(at: Array, size: int) -> tuple[Array, Array]:
-    """Node before each place along an axis, and how far it is to the next, 0 to 1."""
-    at = np.clip(at, 0, size - 1)
-    before = np.minimum(at.astype(np.int64), max(size - 2, 0))
-    return before, (at - before).astype(np.float32)

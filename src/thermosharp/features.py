@@ -97,9 +97,9 @@ class Channels:
             np.int64,
         ).reshape(-1, 2)
         count, valid = len(names) + len(pairs), np.ones((1, data.shape[1]), bool)
-        plain = np.zeros((4, count), np.float32)
-        plain[0], plain[1], plain[3] = -np.inf, np.inf, 1
-        values = channels(data[:, None], valid, pairs, *plain, np.inf)[:, 0]
+        none, one = np.zeros(count, np.float32), np.ones(count, np.float32)
+        far = np.float32(np.inf) * one
+        values = channels(data[:, None], valid, pairs, -far, far, none, one, np.inf)[:, 0]
         low, high = np.percentile(values, PERCENTILES, axis=1)
         reach = (high - low) / 2
         low, high = low - reach, high + reach
@@ -107,12 +107,12 @@ class Channels:
         mean, spread = held.mean(axis=1, dtype=np.float64), held.std(axis=1, dtype=np.float64)
         # A constant channel carries nothing: it becomes zero.
         unit = np.where(spread > 1e-6 * np.abs(mean), 1 / np.where(spread > 0, spread, 1), 0)
-        scales = [part.astype(np.float32) for part in (low, high, mean, unit)]
-        held = channels(data[:, None], valid, pairs, *scales, SATURATION)[:, 0]
+        low, high, mean, unit = (part.astype(np.float32) for part in (low, high, mean, unit))
+        held = channels(data[:, None], valid, pairs, low, high, mean, unit, SATURATION)[:, 0]
         _, axes = np.linalg.eigh(np.cov(held, dtype=np.float64).reshape(count, count))
         # The sign of a principal component is arbitrary: made positive, so that it is always one.
         axes = axes[:, ::-1][:, :COMPONENTS] * np.sign(axes.sum(axis=0) + 1e-12)[::-1][:COMPONENTS]
-        return cls(pairs, *scales, axes.T.astype(np.float32), sigmas)
+        return cls(pairs, low, high, mean, unit, axes.T.astype(np.float32), sigmas)
 
     @property
     def count(self) -> int:
@@ -121,7 +121,7 @@ class Channels:
 
 
 def sample(predictors: Any) -> Array:
-    """Valid pixels ``(band, n)`` of a stack, from strips of rows spread evenly over it."""
+    """Take valid pixels ``(band, n)`` from strips of rows spread evenly over the predictors."""
     rows, cols = predictors.geobox.shape
     height = max(1, min(rows // STRIPS, ENOUGH // STRIPS // cols))
     tops = [0] if rows * cols <= ENOUGH else np.linspace(0, rows - height, STRIPS).astype(int)
@@ -215,7 +215,7 @@ class Land:
 
     @cached_property
     def contrast(self) -> Array:
-        """How much the components differ from their surroundings ``(y, x)``: errors grow with it."""
+        """How much components differ from their surroundings ``(y, x)``: errors grow with it."""
         return self._components[1]
 
     @cached_property
@@ -224,7 +224,10 @@ class Land:
         here = weighted_sums(self.planes, turn, np.zeros_like(turn))
         (top, bottom, left, right), (rows, cols) = self.inner, here.shape[1:]
         rim = reach_of(CONTRAST)
-        wide = max(0, top - rim), min(rows, bottom + rim), max(0, left - rim), min(cols, right + rim)
+        wide = (
+            max(0, top - rim), min(rows, bottom + rim),
+            max(0, left - rim), min(cols, right + rim),
+        )  # fmt: skip
         inner = top - wide[0], bottom - wide[0], left - wide[2], right - wide[2]
         around = smooth(here, gaussian(DRIFTING), *wide)
         square = ((here[:, wide[0] : wide[1], wide[2] : wide[3]] - around) ** 2).mean(axis=0)

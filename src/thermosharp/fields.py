@@ -26,6 +26,9 @@ NEGLIGIBLE = 1e-5
 #: Conjugate gradients stop at this share of the first residual; the noise hides what is left.
 TOLERANCE, ROUNDS = 1e-2, 60
 
+#: Step of the lattice on which fields are computed, in coarse pixels.
+STEP = 0.25
+
 #: Neighbours on each side that a posterior variance takes into account, and places inside a
 #: coarse pixel along each axis at which it is tabulated.
 NEIGHBOURS, PLACES = 3, 8
@@ -102,32 +105,33 @@ class Fields:
         )
         return back
 
-    def at(self, weights: Array, y: Array, x: Array) -> Array:
-        """Posterior mean of the fields where rows ``y`` and columns ``x`` cross, float32.
+    def at(self, weights: Array, rows: Array, cols: Array) -> Array:
+        """Posterior mean of the fields at points of a lattice, float32 ``(rows, cols)``.
 
         Parameters
         ----------
         weights : (y, x)
             From :meth:`solve`.
-        y, x : (n,), (m,)
-            In coarse pixel coordinates, 0 at the centre of the first.
+        rows, cols : int (n,), (m,)
+            In steps of `STEP` coarse pixels, 0 at the centre of the first.
         """
-        total = np.zeros((len(y), len(x)), np.float32)
-        for amplitude, reach in zip(self.process.fields, REACHES, strict=True):
-            (down, rows), (across, cols) = (
-                self._seen(at, size, reach) for at, size in zip((y, x), self.shape, strict=True)
+        total = np.zeros((len(rows), len(cols)), np.float32)
+        for amplitude, profile in zip(self.process.fields, self._profiles, strict=True):
+            (down, y), (across, x) = (
+                _seen(at, size, profile) for at, size in zip((rows, cols), self.shape, strict=True)
             )
-            near = weights[rows][:, cols].astype(np.float32)
-            total += (np.float32(amplitude) * down) @ near @ across.T
+            total += (np.float32(amplitude) * down) @ weights[y][:, x].astype(np.float32) @ across.T
         return total
 
-    def _seen(self, at: Array, size: int, reach: float) -> tuple[Array, Array]:
-        """Kernel between points and pixels along an axis, and which pixels these are."""
-        far = _far(reach)
-        pixels = np.arange(int(np.floor(at.min())) - far, int(np.ceil(at.max())) + far + 1)
-        kernel = self.process.footprint.seen_from(at, pixels, reach).astype(np.float32)
-        folded = pixels % (2 * size)  # the borders reflect
-        return kernel, np.where(folded < size, folded, 2 * size - 1 - folded)
+    @cached_property
+    def _profiles(self) -> list[Array]:
+        """Kernel between a point and a pixel by their distance in steps, for each reach."""
+        return [
+            self.process.footprint.seen_from(
+                np.arange(int(_far(reach) / STEP)) * STEP, np.zeros(1), reach
+            )[:, 0].astype(np.float32)
+            for reach in REACHES
+        ]
 
     def variance(self) -> Array:
         """Posterior variance of points inside a coarse pixel, K^2, ``(PLACES, PLACES)``.
@@ -144,10 +148,21 @@ class Fields:
             covariance += amplitude * np.kron(table, table)
             point = process.footprint.seen_from(places, side, reach)
             seen += amplitude * point[:, None, :, None] * point[None, :, None, :]
-        seen = seen.reshape(PLACES, PLACES, -1)
-        told = np.einsum("yxi,ij,yxj->yx", seen, np.linalg.inv(covariance), seen)
+        flat: Array = seen.reshape(PLACES, PLACES, -1)
+        told = np.einsum("yxi,ij,yxj->yx", flat, np.linalg.inv(covariance), flat)
         variance: Array = np.maximum(level + process.fields.sum() - told, 0)
         return variance
+
+
+def _seen(at: Array, size: int, profile: Array) -> tuple[Array, Array]:
+    """Kernel between points of a lattice and pixels along an axis, and which pixels these are."""
+    steps = round(1 / STEP)
+    far = len(profile) // steps - 1
+    pixels = np.arange(at.min() // steps - far, at.max() // steps + far + 2)
+    distance = np.abs(at[:, None] - pixels * steps)
+    kernel = np.where(distance < len(profile), profile[np.minimum(distance, len(profile) - 1)], 0)
+    folded = pixels % (2 * size)  # the borders reflect
+    return kernel, np.where(folded < size, folded, 2 * size - 1 - folded)
 
 
 def _far(reach: float) -> int:

@@ -26,7 +26,7 @@ class Overlap(Protocol):
     """The operator W, its adjoint, and linear interpolation from coarse pixel centres."""
 
     def total(self, fine: Array) -> Array:
-        """W @ fine: ``(fine y, fine x)`` to ``(coarse y, coarse x)``."""
+        """W @ fine: ``(..., fine y, fine x)`` to ``(..., coarse y, coarse x)``."""
 
     def adjoint(self, coarse: Array) -> Array:
         """W.T @ coarse: ``(coarse y, coarse x)`` to ``(fine y, fine x)``."""
@@ -61,8 +61,13 @@ class SeparableOverlap:
     def total(self, fine: Array) -> Array:
         """Sum fine values by their shares of each coarse pixel."""
         y, x = self.shares
-        down: Array = (x @ (y @ fine).T).T
-        return down
+        if fine.ndim == 2:
+            down: Array = (x @ (y @ fine).T).T
+            return down
+        planes, rows, cols = fine.shape
+        lines = (y @ fine.swapaxes(0, 1).reshape(rows, -1)).reshape(-1, cols)
+        stack: Array = (x @ lines.T).reshape(-1, self.shape[0], planes).transpose(2, 1, 0)
+        return stack
 
     def adjoint(self, coarse: Array) -> Array:
         """Give each fine pixel the coarse values by its share in them."""
@@ -103,8 +108,8 @@ class GeneralOverlap:
 
     def total(self, fine: Array) -> Array:
         """Sum fine values by their shares of each coarse pixel."""
-        down: Array = self.shares @ fine.ravel()
-        return down.reshape(self.shape)
+        down: Array = self.shares @ fine.reshape(-1, self.shares.shape[1]).T
+        return down.T.reshape(*fine.shape[:-2], *self.shape)
 
     def adjoint(self, coarse: Array) -> Array:
         """Give each fine pixel the coarse values by its share in them."""
@@ -131,7 +136,7 @@ def overlap_of(coarse: GeoBox, fine: GeoBox) -> Overlap:
 
 
 def centres_of(coarse: GeoBox, fine: GeoBox) -> tuple[Array, Array]:
-    """Fine centres in coarse pixel coordinates, as :meth:`Overlap.located`, without the operator."""
+    """Locate fine centres, as :meth:`Overlap.located` does, without building the operator."""
     if _parallel(coarse, fine):
         y, x = _separable_centres(coarse, fine)
         return y[:, None], x[None, :]
@@ -149,7 +154,7 @@ def _turned(geobox: GeoBox) -> bool:
 def _separable(coarse: GeoBox, fine: GeoBox) -> SeparableOverlap:
     y, x = (_axis_shares(*axis) for axis in _axes(coarse, fine))
     centre_y, centre_x = _separable_centres(coarse, fine)
-    return SeparableOverlap((y, x), (centre_y, centre_x), coarse.shape)
+    return SeparableOverlap((y, x), (centre_y, centre_x), (coarse.shape[0], coarse.shape[1]))
 
 
 def _axes(coarse: GeoBox, fine: GeoBox) -> tuple[tuple[float, float, int, int], ...]:
@@ -160,9 +165,7 @@ def _axes(coarse: GeoBox, fine: GeoBox) -> tuple[tuple[float, float, int, int], 
 
 
 def _separable_centres(coarse: GeoBox, fine: GeoBox) -> tuple[Array, Array]:
-    y, x = (
-        (np.arange(n) + 0.5 - start) / step - 0.5 for start, step, _, n in _axes(coarse, fine)
-    )
+    y, x = ((np.arange(n) + 0.5 - start) / step - 0.5 for start, step, _, n in _axes(coarse, fine))
     return y, x
 
 

@@ -102,8 +102,18 @@ def assemble(
             r1, c1 = min(r + 1, coarse_y - 1), min(c + 1, coarse_x - 1)
             v, u = np.float32(v - r), np.float32(u - c)
             a, b, d, e = (one - v) * (one - u), (one - v) * u, v * (one - u), v * u
-            lack = a * local[0, r, c] + b * local[0, r, c1] + d * local[0, r1, c] + e * local[0, r1, c1]
-            uneven = a * local[1, r, c] + b * local[1, r, c1] + d * local[1, r1, c] + e * local[1, r1, c1]
+            lack = (
+                a * local[0, r, c]
+                + b * local[0, r, c1]
+                + d * local[0, r1, c]
+                + e * local[0, r1, c1]
+            )
+            uneven = (
+                a * local[1, r, c]
+                + b * local[1, r, c1]
+                + d * local[1, r1, c]
+                + e * local[1, r1, c1]
+            )
             p, q = min(max(p, 0), phases - 1), min(max(q, 0), phases - 1)
             uneven = min(max(uneven * contrast[i, j], 1 / most), most)
             variance[i, j] = (places[p, q] * lack + leverage + noise) * uneven
@@ -111,7 +121,7 @@ def assemble(
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _cubic(t: float, weights: Array) -> None:
+def _cubic(t: Any, weights: Array) -> None:
     """Weights of the four points round a place `t` after the second of them."""
     half = np.float32(0.5)
     weights[0] = half * t * (t * (2 - t) - 1)

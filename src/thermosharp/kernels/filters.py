@@ -65,7 +65,7 @@ def channels(
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
 def weighted_sums(planes: Array, linear: Array, square: Array) -> Array:
-    """Sums of planes and of their centred squares ``(p^2 - 1) / 2``.
+    """Sum planes and their centred squares ``(p^2 - 1) / 2``.
 
     Parameters
     ----------
@@ -81,16 +81,18 @@ def weighted_sums(planes: Array, linear: Array, square: Array) -> Array:
     out = np.zeros((sums, rows, cols), np.float32)
     half = np.float32(0.5)
     for y in range(rows):
-        for s in range(sums):
-            target = out[s, y]
-            for c in range(count):
-                source, a, b = planes[c, y], linear[s, c], half * square[s, c]
-                if b == 0:
-                    for x in range(cols):
-                        target[x] += a * source[x]
-                else:
-                    for x in range(cols):
-                        target[x] += source[x] * (a + b * source[x]) - b
+        for left in range(0, cols, 256):  # as much as the nearest cache holds
+            right = min(left + 256, cols)
+            for s in range(sums):
+                target = out[s, y, left:right]
+                for c in range(count):
+                    source, a, b = planes[c, y, left:right], linear[s, c], half * square[s, c]
+                    if b == 0:
+                        for x in range(len(target)):
+                            target[x] += a * source[x]
+                    else:
+                        for x in range(len(target)):
+                            target[x] += source[x] * (a + b * source[x]) - b
     return out
 
 

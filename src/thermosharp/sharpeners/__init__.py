@@ -17,7 +17,7 @@ METHODS: dict[str, type[Sharpener]] = {
 }
 
 #: Least value of options that are whole numbers.
-LEAST = {"random_state": 0, "tile": 4, "window": 0}
+LEAST = {"random_state": 0, "window": 0}
 
 #: What `sharpen` does when no method is named.
 DEFAULT_METHOD = "detail"

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from thermosharp.areagp import Block, fit
 from thermosharp.drift import CELL, Drift
 from thermosharp.features import DRIFTING, SIGMAS, Channels, Land, gaussian, reach_of
-from thermosharp.fields import Fields
+from thermosharp.fields import STEP, Fields
 from thermosharp.grids import MIN_COVERAGE, GridPair, common_window
 from thermosharp.kernels.assembly import assemble
 from thermosharp.kernels.filters import smooth
@@ -27,15 +27,14 @@ SCALE = REFERENCE / 4
 
 #: Coarse pixels a side of the blocks that are learnt from; blocks that amplitudes are learnt from,
 #: and blocks that the weights of the features are; strips of the image in which these lie.
-BLOCK, FITTED, WEIGHED, STRIPS = 12, 17, 96, 8
+BLOCK, FITTED, WEIGHED, STRIPS = 12, 17, 64, 8
 
 #: Blur of the sensor, in coarse pixels. Every sensor has some: it is assumed unless the image is
 #: more likely without it by this much (in log evidence).
 BLUR, BLUR_EVIDENCE = 0.3, 3.0
 
-#: Fine pixels that are worked on at once, a side; and the step of the lattice on which fields are
-#: computed, in coarse pixels.
-PART, STEP = (256, 1024), 0.25
+#: Fine pixels that are worked on at once, a side.
+PART = (256, 1024)
 
 #: Radius, in coarse pixels, over which missing neighbours make a gap.
 GAP = 2.0
@@ -149,9 +148,7 @@ class Detail(Sharpener):
     def _land(self, window: Window, predictors: PredictorStack) -> tuple[Land, Overlap]:
         """Fine pixels that a window of coarse pixels sees, blur included, and how it sees them."""
         pair = self.pair_
-        under = common_window(
-            pair.fine, pair.coarse[window], pad=1 + reach_of(BLUR * pair.ratio)
-        )
+        under = common_window(pair.fine, pair.coarse[window], pad=1 + reach_of(BLUR * pair.ratio))
         assert under is not None, "a window with pixels held lies over the fine image"
         land = Land.of(self.channels_, predictors, under)
         return land, overlap_of(pair.coarse[window], pair.fine[under])
@@ -172,14 +169,15 @@ class Detail(Sharpener):
         if blur:
             planes = smooth(planes, gaussian(blur * self.pair_.ratio), 0, rows, 0, cols)
         share = np.maximum(overlap.total(np.ones((rows, cols), np.float32)), 1e-6)
-        return np.stack([overlap.total(plane) / share for plane in planes])
+        means: Array = overlap.total(planes) / share
+        return means
 
     def _function(self, land: Land) -> Array:
-        """What is the same function of the features everywhere, K, ``(y, x)``."""
+        """Evaluate the function of the features that is the same everywhere, K, ``(y, x)``."""
         return land.linear(self.weights_ / np.float32(np.sqrt(len(self.weights_))))
 
     def _aggregate(self, predictors: PredictorStack) -> tuple[Array, Array]:
-        """The function and the drifting features as coarse pixels see them; 0 where none do."""
+        """Bring the function and the drifting features to the coarse grid; 0 beyond the fine."""
         shape = self.pair_.coarse.shape
         function = np.zeros(shape)
         components = np.zeros((len(self.channels_.components), *shape), np.float32)
@@ -232,31 +230,32 @@ class Detail(Sharpener):
             variance = assemble(
                 mean, land.components / self._length, self.drift_.coefficients,
                 self.drift_.spread, lattice, origin, STEP, y, x, CELL,
-                places, self.process_.noise, self.local_, land.contrast / np.float32(self.contrast_),
-                MOST_UNEVEN,
+                places, self.process_.noise, self.local_,
+                land.contrast / np.float32(self.contrast_), MOST_UNEVEN,
             )  # fmt: skip
             kelvin[part] = to_kelvin((mean + self.level_) / SCALE)
             # From kelvin of equal radiance to kelvin: dT = dR / (4 T^3).
             spread[part] = CALIBRATION * np.sqrt(variance) * (REFERENCE / kelvin[part]) ** 3
         return kelvin, spread
 
-    def _predict(self, predictors, pair):
+    def _predict(self, predictors: PredictorStack, pair: GridPair) -> Array:
         return self._predict_all(predictors, pair)[0]
 
-    def _predict_all(self, predictors, pair):
+    def _predict_all(self, predictors: PredictorStack, pair: GridPair) -> tuple[Array, Array]:
         n = pair.fine.shape[0]
         strips = [slice(a, min(a + 256, n)) for a in range(0, n, 256)]
         out = list(in_threads(lambda r: self._predict_rows(predictors, pair, r), strips))
-        return np.concatenate([o[0] for o in out]).astype(float), np.concatenate([o[1] for o in out])
+        kelvin, spread = zip(*out, strict=True)
+        return np.concatenate(kelvin).astype(float), np.concatenate(spread)
 
     def _lattice(self, y: Array, x: Array) -> tuple[tuple[float, float], Array]:
         """Fields on a lattice that spans some fine pixels, and where it starts."""
-        axes = []
+        spans = []
         for at, size in zip((y, x), self.dual_.shape, strict=True):
-            first, last = np.clip([at.min(), at.max()], -1, size)
-            first = np.floor(first / STEP) * STEP - STEP
-            axes.append(np.arange(first, last + 3 * STEP, STEP))
-        return (float(axes[0][0]), float(axes[1][0])), self.fields_.at(self.dual_, *axes)
+            first, last = (int(np.clip(end, -1, size) / STEP) for end in (at.min(), at.max()))
+            spans.append(np.arange(first - 2, last + 4))
+        origin = float(spans[0][0] * STEP), float(spans[1][0] * STEP)
+        return origin, self.fields_.at(self.dual_, spans[0], spans[1])
 
 
 def _blocks(held: Array, random: np.random.Generator) -> Iterator[Window]:
@@ -282,7 +281,7 @@ def _blocks(held: Array, random: np.random.Generator) -> Iterator[Window]:
             return
 
 
-def _parts(shape: tuple[int, int], side: Sequence[int]) -> Iterator[Window]:
+def _parts(shape: Sequence[int], side: Sequence[int]) -> Iterator[Window]:
     """Cut an image into parts of about equal size, `side` at most."""
     edges = [
         np.linspace(0, size, math.ceil(size / most) + 1).astype(int)
