@@ -13,8 +13,8 @@ from thermosharp.grids import GridPair
 from thermosharp.radiometry import to_kelvin, to_radiance
 from thermosharp.scenes import raster
 from thermosharp.sharpeners import DMS, METHODS, Bicubic, TsHARP, sharpen
-from thermosharp.sharpeners.base import coarsen
 from thermosharp.sharpeners.dms import homogeneity_weight
+from thermosharp.sharpeners.samples import coarsen
 from thermosharp.sharpeners.tsharp import bare_fraction
 
 EVERY = pytest.mark.parametrize("method", sorted(METHODS))

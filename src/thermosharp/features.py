@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thermosharp.kernels.filters import channels, smooth, weighted_sums
-from thermosharp.scenes import PredictorStack, Window
+from thermosharp.scenes import Predictors, Window
 
 Array = NDArray[Any]
 
@@ -89,7 +89,7 @@ class Channels:
     sigmas: tuple[float, ...]
 
     @classmethod
-    def of(cls, predictors: Any, *, sigmas: tuple[float, ...] = SIGMAS) -> Self:
+    def of(cls, predictors: Predictors, *, sigmas: tuple[float, ...] = SIGMAS) -> Self:
         """Learn the distribution of each channel from strips of the predictors."""
         names, data = list(predictors.bands), sample(predictors)
         pairs = np.array(
@@ -120,7 +120,7 @@ class Channels:
         return 2 * len(self.mean) * (1 + len(self.sigmas))
 
 
-def sample(predictors: Any) -> Array:
+def sample(predictors: Predictors) -> Array:
     """Take valid pixels ``(band, n)`` from strips of rows spread evenly over the predictors."""
     rows, cols = predictors.geobox.shape
     height = max(1, min(rows // STRIPS, ENOUGH // STRIPS // cols))
@@ -160,7 +160,7 @@ class Land:
     valid: Array
 
     @classmethod
-    def of(cls, channels_: Channels, predictors: Any, window: Window) -> Self:
+    def of(cls, channels_: Channels, predictors: Predictors, window: Window) -> Self:
         """Read a window of the predictors, as far around it as its features reach."""
         around = tuple(
             slice(max(0, part.start - HALO), min(size, part.stop + HALO))
@@ -170,7 +170,7 @@ class Land:
             slice(part.start - outer.start, part.stop - outer.start)
             for part, outer in zip(window, around, strict=True)
         )
-        stack: PredictorStack = predictors.crop(around)
+        stack = predictors.crop(around)
         data, valid = np.ascontiguousarray(stack.data.values, np.float32), stack.valid
         c = channels_
         planes = channels(data, valid, c.pairs, c.low, c.high, c.mean, c.unit, SATURATION)

@@ -1,9 +1,10 @@
-"""What is done with a coarse and a fine grid together: aggregate, interpolate, conserve.
+"""What is done with a coarse and a fine grid together: aggregate, interpolate, look up.
 
-Aggregation is the area overlap ``W`` normalised by coverage; its transpose brings coarse values
-down; conservation asks that the aggregate of the sharpened radiance be the radiance observed.
+Aggregation is the area overlap ``W`` normalised by coverage. A pair of grids can be had strip by
+strip: what is added up over the strips of the fine grid is what the whole gives.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,13 +15,22 @@ from odc.geo.geobox import GeoBox
 from scipy import ndimage
 
 from thermosharp.errors import FineTooCoarse, NoOverlap
-from thermosharp.overlap import Overlap, overlap_of, to_pixels
+from thermosharp.overlap import Overlap, overlap_of, spline_coefficients, to_pixels
 from thermosharp.scenes import Window
 
 Array = NDArray[Any]
 
 #: A coarse pixel is held to its observation where predictors cover at least this share of it.
 MIN_COVERAGE = 0.5
+
+#: Fine pixels of a strip. The result hardly depends on it; memory grows with it and with the cores.
+STRIP_PIXELS = 500_000
+
+#: Up to so many fine pixels, the operators of the strips are kept from one pass to the next.
+KEPT_PIXELS = 8_000_000
+
+#: Coarse pixels beyond those that a strip lies under, as cubic interpolation looks that far.
+STRIP_PAD = 2
 
 
 @dataclass(frozen=True)
@@ -58,10 +68,7 @@ class GridPair:
 
     def coverage(self, valid: Array) -> Array:
         """Share ``(coarse y, coarse x)`` of each coarse pixel that valid fine pixels cover."""
-        covered = self.overlap.total(valid.astype(np.float32))
-        # Rounding in W can leave a full pixel at 1 - 1e-7 or 1 + 1e-7.
-        full: Array = np.where(covered > 1 - 1e-5, 1.0, covered)
-        return full
+        return full_is_one(self.overlap.total(valid.astype(np.float32)))
 
     def aggregate(self, fine: Array, valid: Array | None = None) -> Array:
         """Area mean ``(coarse y, coarse x)`` of valid fine values; NaN where there are none."""
@@ -83,6 +90,11 @@ class GridPair:
         """
         return self.overlap.interpolate(fill_nearest(coarse), order)
 
+    @staticmethod
+    def coefficients(coarse: Array, *, order: int = 1) -> Array:
+        """Prepare what :meth:`interpolate` draws, to be evaluated strip by strip."""
+        return spline_coefficients(fill_nearest(coarse), order)
+
     def lookup(self, coarse: Array, outside: Any) -> Array:
         """Value of the coarse pixel that holds each fine centre; `outside` beyond the grid."""
         rows, cols = (np.floor(at + 0.5).astype(np.int64) for at in self.overlap.located())
@@ -93,70 +105,83 @@ class GridPair:
         found: Array = np.where(inside, nearest, outside)
         return found
 
-    def conserve(
-        self, fine: Array, coarse: Array, usable: Array, *, rounds: int = 4, tolerance: float = 1e-6
-    ) -> Array:
-        """Correct a fine image so that its area means are the coarse image.
+    def strip(self, rows: slice) -> "Strip":
+        """Relate some rows of the fine grid to the coarse pixels they lie under."""
+        kept = self._kept.get((rows.start, rows.stop))
+        if kept is not None:
+            return kept
+        window = common_window(self.coarse, self.fine[rows, :], pad=STRIP_PAD)
+        if window is None:
+            window = slice(0, self.coarse.shape[0]), slice(0, self.coarse.shape[1])
+        strip = Strip(rows, window, GridPair(self.coarse[window], self.fine[rows, :]))
+        if self.fine.shape[0] * self.fine.shape[1] <= KEPT_PIXELS:
+            self._kept[rows.start, rows.stop] = strip
+        return strip
 
-        A few rounds of back-projection (Irani and Peleg 1991) spread the residual smoothly; what
-        is left goes by the least correction that meets every mean, ``W.T (W W.T)^-1 residual``,
-        found by conjugate gradients.
+    def strips(self) -> Iterator["Strip"]:
+        """Cut the fine grid into strips of about :data:`STRIP_PIXELS`, from the first row on."""
+        return map(self.strip, strips_of(self.fine.shape))
 
-        Parameters
-        ----------
-        fine : (fine y, fine x)
-            First guess, in a quantity whose mean is conserved (radiance); NaN where missing.
-        coarse : (coarse y, coarse x)
-            What the means must be.
-        usable : (coarse y, coarse x) of bool
-            Where they must be so; elsewhere the neighbours' correction is carried on.
-        rounds : int
-            Smooth rounds.
-        tolerance : float
-            Largest residual left, in units of `fine`.
+    @cached_property
+    def _kept(self) -> dict[tuple[int, int], "Strip"]:
+        return {}
 
-        Returns
-        -------
-        (fine y, fine x), NaN where `fine` is.
-        """
-        valid = np.isfinite(fine)
-        share = self.overlap.total(valid.astype(np.float32))
-        held = usable & np.isfinite(coarse) & (share >= MIN_COVERAGE)
-        if not held.any():
-            return fine
-        weight = np.where(held, 1 / np.maximum(share, MIN_COVERAGE), 0.0)
-        image, wanted = np.where(valid, fine, 0), np.where(held, coarse, 0)
 
-        def residual() -> Array:
-            gap: Array = wanted - weight * self.overlap.total(image)
-            return gap
+def full_is_one(covered: Array) -> Array:
+    """Take rounding from a coverage: it can leave a full pixel at 1 - 1e-7 or 1 + 1e-7."""
+    full: Array = np.where(covered > 1 - 1e-5, 1.0, covered)
+    return full
 
-        for _ in range(rounds):
-            step = self.interpolate(np.where(held, residual(), np.nan))
-            image = image + np.where(valid, step, 0)
-        image = image + self._least(residual(), weight, valid, tolerance)
-        conserved: Array = np.where(valid, image, np.nan)
-        return conserved
 
-    def _least(self, residual: Array, weight: Array, valid: Array, tolerance: float) -> Array:
-        """Smallest fine correction whose weighted means are the residual."""
+def strips_of(shape: tuple[int, int]) -> list[slice]:
+    """Cut the rows of an image into strips of :data:`STRIP_PIXELS`, but a row at least."""
+    rows, cols = shape
+    step = max(1, STRIP_PIXELS // max(cols, 1))
+    return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
 
-        def spread(coarse: Array) -> Array:
-            return np.where(valid, self.overlap.adjoint(weight * coarse), 0)
 
-        solution = np.zeros_like(residual)
-        left, direction = residual, residual
-        for _ in range(100):
-            if np.abs(left).max() <= tolerance:
-                break
-            image = weight * self.overlap.total(spread(direction))
-            step = (left**2).sum() / max((direction * image).sum(), np.finfo(float).tiny)
-            solution = solution + step * direction
-            new = left - step * image
-            direction = new + (new**2).sum() / (left**2).sum() * direction
-            left = new
-        correction: Array = spread(solution)
-        return correction
+@dataclass(frozen=True)
+class Strip:
+    """Some rows of the fine grid of a pair, with what they have to do with the coarse grid.
+
+    Images of the whole coarse grid go in; images of these fine rows come out, as if they were cut
+    out of what the whole pair gives.
+
+    Attributes
+    ----------
+    rows : slice
+        Of the fine grid.
+    window : (slice, slice)
+        Of the coarse grid: all that the rows lie under, and what interpolation needs round it.
+    pair : GridPair
+        These rows and that window.
+    """
+
+    rows: slice
+    window: Window
+    pair: GridPair
+
+    @property
+    def overlap(self) -> Overlap:
+        """The operator between the rows and the window."""
+        return self.pair.overlap
+
+    def coverage(self, valid: Array) -> Array:
+        """Share of each pixel of the window that valid pixels of these rows cover."""
+        return self.overlap.total(valid.astype(np.float32))
+
+    def evaluate(self, coefficients: Array, *, order: int = 1) -> Array:
+        """Evaluate at these rows the spline of :meth:`GridPair.coefficients`."""
+        return self.overlap.evaluate(coefficients[self.window], order)
+
+    def lookup(self, coarse: Array, outside: Any) -> Array:
+        """Do as :meth:`GridPair.lookup`, for these rows."""
+        return self.pair.lookup(coarse[self.window], outside)
+
+    def located(self) -> tuple[Array, Array]:
+        """Fine centres in pixel coordinates ``y, x`` of the whole coarse grid."""
+        y, x = self.overlap.located()
+        return y + self.window[0].start, x + self.window[1].start
 
 
 def pixel_ratio(coarse: GeoBox, fine: GeoBox) -> float:

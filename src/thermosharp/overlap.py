@@ -6,7 +6,8 @@ elsewhere coarse pixels are quadrilaterals in the fine grid and W is one large s
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,27 @@ Array = NDArray[Any]
 NODE_SPACING = 16
 
 
+class Axis(NamedTuple):
+    """How the fine pixels along one axis lie over coarse ones that are at least as wide.
+
+    Attributes
+    ----------
+    first : int64 (fine,)
+        First coarse pixel that a fine one lies over.
+    share : float64 (fine, 2)
+        Share of that coarse pixel, and of the next, that lies in the fine one.
+    node : int64 (fine,)
+        Coarse pixel whose centre is the last before the fine centre.
+    part : float64 (fine,)
+        Way from there to the next coarse centre, 0 to 1; held beyond the outermost ones.
+    """
+
+    first: Array
+    share: Array
+    node: Array
+    part: Array
+
+
 class Overlap(Protocol):
     """The operator W, its adjoint, and linear interpolation from coarse pixel centres."""
 
@@ -33,6 +55,9 @@ class Overlap(Protocol):
 
     def interpolate(self, nodes: Array, order: int) -> Array:
         """Spline of order 1 or 3 through coarse pixel centres, at fine pixel centres."""
+
+    def evaluate(self, coefficients: Array, order: int) -> Array:
+        """The same from :func:`spline_coefficients`."""
 
     def located(self) -> tuple[Array, Array]:
         """Fine centres in coarse pixel coordinates ``y, x``, broadcastable to the fine shape.
@@ -52,11 +77,14 @@ class SeparableOverlap:
         Fine centres in coarse pixel coordinates, 0 at the centre of the first coarse pixel.
     shape : (int, int)
         Of the coarse grid.
+    widths : (float, float)
+        Height and width of a fine pixel in coarse ones.
     """
 
     shares: tuple[sparse.csr_array, sparse.csr_array]
     centres: tuple[Array, Array]
     shape: tuple[int, int]
+    widths: tuple[float, float]
 
     def total(self, fine: Array) -> Array:
         """Sum fine values by their shares of each coarse pixel."""
@@ -77,12 +105,27 @@ class SeparableOverlap:
 
     def interpolate(self, nodes: Array, order: int) -> Array:
         """Draw a spline through coarse centres."""
+        return self.evaluate(spline_coefficients(nodes, order), order)
+
+    def evaluate(self, coefficients: Array, order: int) -> Array:
+        """Evaluate a spline at fine centres."""
         weights = [
             _spline_weights(centres, size, order)
             for centres, size in zip(self.centres, self.shape, strict=True)
         ]
-        smooth: Array = (weights[1] @ (weights[0] @ _coefficients(nodes, order)).T).T
+        smooth: Array = (weights[1] @ (weights[0] @ coefficients).T).T
         return smooth
+
+    @cached_property
+    def axes(self) -> tuple[Axis, Axis] | None:
+        """Rows and columns as compiled loops want them; None where fine pixels are wider."""
+        if max(self.widths) > 1:
+            return None
+        y, x = (
+            _axis(centres, width, size)
+            for centres, width, size in zip(self.centres, self.widths, self.shape, strict=True)
+        )
+        return y, x
 
     def located(self) -> tuple[Array, Array]:
         """Give fine centres in coarse pixel coordinates."""
@@ -118,12 +161,38 @@ class GeneralOverlap:
 
     def interpolate(self, nodes: Array, order: int) -> Array:
         """Draw a spline through coarse centres."""
-        clipped = [
+        return self.evaluate(spline_coefficients(nodes, order), order)
+
+    def evaluate(self, coefficients: Array, order: int) -> Array:
+        """Evaluate a spline at fine centres."""
+        smooth: Array = ndimage.map_coordinates(
+            coefficients, self._held(), order=order, mode="mirror", prefilter=False
+        )
+        return smooth
+
+    def _held(self) -> list[Array]:
+        """Fine centres, held inside the outermost coarse ones."""
+        return [
             np.clip(centres, 0, size - 1)
             for centres, size in zip(self.centres, self.shape, strict=True)
         ]
-        smooth: Array = ndimage.map_coordinates(nodes, clipped, order=order, mode="mirror")
-        return smooth
+
+    def linear(self) -> sparse.csr_array:
+        """Linear interpolation as a matrix, (fine pixels, coarse pixels)."""
+        rows, cols = self.shape
+        (top, down), (left, along) = (
+            _between(at, n) for at, n in zip(self._held(), self.shape, strict=True)
+        )
+        data, indices = [], []
+        for row, weight in ((top, 1 - down), (np.minimum(top + 1, rows - 1), down)):
+            for col, share in ((left, 1 - along), (np.minimum(left + 1, cols - 1), along)):
+                data.append((weight * share).ravel())
+                indices.append((row * cols + col).ravel())
+        size = data[0].size
+        fine = np.tile(np.arange(size), 4)
+        return sparse.csr_array(
+            (np.concatenate(data), (fine, np.concatenate(indices))), shape=(size, rows * cols)
+        )
 
     def located(self) -> tuple[Array, Array]:
         """Give fine centres in coarse pixel coordinates."""
@@ -132,7 +201,7 @@ class GeneralOverlap:
 
 def overlap_of(coarse: GeoBox, fine: GeoBox) -> Overlap:
     """Build the overlap operator of two grids, in its separable form where there is one."""
-    return _separable(coarse, fine) if _parallel(coarse, fine) else _general(coarse, fine)
+    return _separable(coarse, fine) if _parallel(coarse, fine) else general_overlap(coarse, fine)
 
 
 def centres_of(coarse: GeoBox, fine: GeoBox) -> tuple[Array, Array]:
@@ -153,8 +222,10 @@ def _turned(geobox: GeoBox) -> bool:
 
 def _separable(coarse: GeoBox, fine: GeoBox) -> SeparableOverlap:
     y, x = (_axis_shares(*axis) for axis in _axes(coarse, fine))
-    centre_y, centre_x = _separable_centres(coarse, fine)
-    return SeparableOverlap((y, x), (centre_y, centre_x), (coarse.shape[0], coarse.shape[1]))
+    to_fine = ~fine.transform * coarse.transform
+    widths = abs(1 / to_fine.e), abs(1 / to_fine.a)
+    shape = coarse.shape[0], coarse.shape[1]
+    return SeparableOverlap((y, x), _separable_centres(coarse, fine), shape, widths)
 
 
 def _axes(coarse: GeoBox, fine: GeoBox) -> tuple[tuple[float, float, int, int], ...]:
@@ -182,7 +253,27 @@ def _axis_shares(start: float, step: float, coarse: int, fine: int) -> sparse.cs
     return sparse.csr_array((length[kept] / abs(step), (row, cells[kept])), shape=(coarse, fine))
 
 
-def _general(coarse: GeoBox, fine: GeoBox) -> GeneralOverlap:
+def _axis(centres: Array, width: float, size: int) -> Axis:
+    low = centres + 0.5 - width / 2
+    first = np.floor(low).astype(np.int64)
+    here = np.minimum(first + 1 - low, width)
+    share = np.stack([here, width - here], axis=1)
+    share[(first < 0) | (first >= size), 0] = 0
+    share[(first < -1) | (first >= size - 1), 1] = 0
+    before = first == -1  # only the next one is on the grid: let it be the first
+    share[before] = share[before, ::-1]
+    share[share < 1e-9] = 0  # rounding, not area
+    node, part = _between(np.clip(centres, 0, size - 1), size)
+    return Axis(np.clip(first, 0, size - 1), share, node, part)
+
+
+def _between(at: Array, size: int) -> tuple[Array, Array]:
+    """Last node before a place that lies among `size` of them, and the way on to the next."""
+    node = np.clip(np.floor(at).astype(np.int64), 0, max(size - 2, 0))
+    return node, at - node
+
+
+def general_overlap(coarse: GeoBox, fine: GeoBox) -> GeneralOverlap:
     from thermosharp.kernels.overlap import overlap_areas
 
     rows, cols = coarse.shape
@@ -216,7 +307,7 @@ def to_pixels(source: GeoBox, target: GeoBox, y: Array, x: Array) -> tuple[Array
     return target_y, target_x
 
 
-def _coefficients(nodes: Array, order: int) -> Array:
+def spline_coefficients(nodes: Array, order: int) -> Array:
     """Turn node values into coefficients of the B-spline that interpolates them."""
     if order == 1:
         return nodes

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
@@ -94,6 +94,30 @@ class ThermalScene:
         observed = self.observed.values if area is None else self.observed.values & area
         seen = int(observed.sum())
         return float((self.usable.values & observed).sum() / seen) if seen else 0.0
+
+
+class Predictors(Protocol):
+    """Fine-scale layers that temperature may follow, of which any window can be had.
+
+    What every method takes: a :class:`PredictorStack` holds them in memory, others read a window
+    when it is asked for. Attributes are those of :class:`PredictorStack`.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def bands(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def geobox(self) -> GeoBox: ...  # noqa: D102
+    @property
+    def acquired(self) -> datetime | date | None: ...  # noqa: D102
+    @property
+    def provenance(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def findings(self) -> tuple[Finding, ...]: ...  # noqa: D102
+
+    def crop(self, window: Window) -> "PredictorStack":
+        """Return the layers under a window ``(rows, columns)`` of slices, and no more."""
 
 
 @dataclass(frozen=True, kw_only=True)

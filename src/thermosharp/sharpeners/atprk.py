@@ -9,10 +9,11 @@ from odc.geo.geobox import GeoBox
 from scipy import fft
 from scipy.signal import fftconvolve
 
-from thermosharp.grids import GridPair
-from thermosharp.overlap import overlap_of
-from thermosharp.scenes import PredictorStack, ThermalScene
-from thermosharp.sharpeners.base import Array, Sharpener, coarsen
+from thermosharp.grids import STRIP_PAD, GridPair, common_window
+from thermosharp.overlap import overlap_of, spline_coefficients
+from thermosharp.scenes import Predictors, ThermalScene
+from thermosharp.sharpeners.base import Array, Sharpener
+from thermosharp.sharpeners.samples import EVERY, coarsen
 
 #: Points per coarse pixel and axis at which the kriged residual is computed; splines do the rest.
 #: Odd, so that one of them is the pixel's centre.
@@ -68,7 +69,7 @@ class ATPRK(Sharpener):
 
     name: ClassVar[str] = "atprk"
 
-    def _learn(self, thermal: ThermalScene, predictors: PredictorStack, trained: Array) -> None:
+    def _learn(self, thermal: ThermalScene, predictors: Predictors, trained: Array) -> None:
         means = coarsen(self.pair_, predictors, trained).means
         observed = thermal.lst.values
         self.coefficients_ = _least_squares(means[:, trained].T, observed[trained])
@@ -77,20 +78,26 @@ class ATPRK(Sharpener):
         self.covariance_ = fit_covariance(residual, trained)
         self.weights_ = _dual_weights(residual, trained, self.covariance_)
 
-    def _predict(self, predictors: PredictorStack, pair: GridPair) -> Array:
-        trend = _line(self.coefficients_, predictors.data.values.astype(np.float64))
-        return trend + self._kriged(pair)
+        self.nodes_, self.kriged_ = self._kriged()
 
-    def _kriged(self, pair: GridPair) -> Array:
-        """Residual at the fine pixels: convolved at nodes, splined between them."""
+    def _predict_rows(
+        self, predictors: Predictors, pair: GridPair, rows: slice
+    ) -> tuple[Array, None]:
+        layers = predictors.crop((rows, EVERY)).data.values.astype(np.float64)
+        fine = pair.fine[rows, :]
+        window = common_window(self.nodes_, fine, pad=STRIP_PAD) or (EVERY, EVERY)
+        kriged = overlap_of(self.nodes_[window], fine).evaluate(self.kriged_[window], 3)
+        return (_line(self.coefficients_, layers) + kriged).astype(np.float32), None
+
+    def _kriged(self) -> tuple[GeoBox, Array]:
+        """Residual at nodes: their grid, and coefficients of the spline between them."""
         rows, cols = self.weights_.shape
         spikes = np.zeros((rows * NODES, cols * NODES))
         spikes[NODES // 2 :: NODES, NODES // 2 :: NODES] = self.weights_
         at_nodes = fftconvolve(spikes, self.covariance_.of_point_and_area(), mode="same")
-        grid = pair.coarse
+        grid = self.pair_.coarse
         transform = grid.transform * Affine.scale(1 / NODES)
-        nodes = GeoBox(at_nodes.shape, transform, grid.crs)
-        return overlap_of(nodes, pair.fine).interpolate(at_nodes, 3)
+        return GeoBox(at_nodes.shape, transform, grid.crs), spline_coefficients(at_nodes, 3)
 
 
 def fit_covariance(residual: Array, known: Array) -> Covariance:

@@ -3,10 +3,9 @@
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -14,11 +13,22 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from thermosharp.errors import NothingToLearn, TooFewPixels
-from thermosharp.grids import MIN_COVERAGE, GridPair
-from thermosharp.radiometry import to_kelvin, to_radiance
-from thermosharp.scenes import Diagnostics, PredictorStack, SharpenedScene, ThermalScene, raster
+from thermosharp.conservation import Correction, Ledger, Tally
+from thermosharp.errors import TooFewPixels
+from thermosharp.grids import GridPair, Strip, full_is_one, strips_of
+from thermosharp.scenes import (
+    Diagnostics,
+    Predictors,
+    SharpenedScene,
+    ThermalScene,
+    Window,
+    raster,
+)
+from thermosharp.sharpeners.samples import EVERY
+from thermosharp.storage import empty, release
+from thermosharp.threads import in_threads
 
+Result = TypeVar("Result")
 Array = NDArray[Any]
 logger = logging.getLogger(__name__)
 
@@ -33,29 +43,11 @@ TRAINING_COVERAGE = 0.75
 EXTRAPOLATION_MARGIN = 5.0
 
 
-@dataclass(frozen=True)
-class CoarseSamples:
-    """The predictors as the coarse pixels see them.
-
-    Attributes
-    ----------
-    means : (band, y, x)
-        Area means over the valid fine pixels; NaN where there are none.
-    heterogeneity : (y, x)
-        Mean over the bands of (standard deviation / mean) of the fine pixels in a coarse pixel.
-    trained : (y, x) of bool
-        Pixels to learn from.
-    """
-
-    means: Array
-    heterogeneity: Array
-    trained: Array
-
-
 class Sharpener(BaseEstimator, ABC):  # type: ignore[misc]
     """Base of all methods: learn at the coarse scale, predict at the fine, conserve.
 
-    A method implements ``_learn`` and ``_predict``; :meth:`sharpen` does the whole. As in
+    A method implements ``_learn`` and ``_predict_rows``; :meth:`sharpen` does the whole, strip by
+    strip, so that memory does not grow with the image. As in
     scikit-learn the constructor only stores its options, what is learnt ends in ``_``, and
     fitting twice with one ``random_state`` gives the same answer.
     """
@@ -67,10 +59,13 @@ class Sharpener(BaseEstimator, ABC):  # type: ignore[misc]
     #: noise already.
     smooth_rounds: ClassVar[int] = 4
 
+    #: Whether rows are asked for strip by strip, or all at once.
+    in_strips: ClassVar[bool] = True
+
     #: Share of the coarse variance explained where trained; methods that regress set it in fit.
     r2_: float | None = None
 
-    def fit(self, thermal: ThermalScene, predictors: PredictorStack) -> Self:
+    def fit(self, thermal: ThermalScene, predictors: Predictors) -> Self:
         """Learn how temperature follows the predictors, from the usable coarse pixels.
 
         Raises
@@ -85,7 +80,7 @@ class Sharpener(BaseEstimator, ABC):  # type: ignore[misc]
             The method needs a band that is not there.
         """
         self.pair_ = GridPair(thermal.geobox, predictors.geobox)
-        self.coverage_ = self.pair_.coverage(predictors.valid)
+        self.valid_, self.coverage_ = self._look(predictors)
         trained = thermal.usable.values & (self.coverage_ >= TRAINING_COVERAGE)
         if trained.sum() < MIN_SAMPLES:
             raise TooFewPixels(
@@ -98,8 +93,22 @@ class Sharpener(BaseEstimator, ABC):  # type: ignore[misc]
         self._learn(thermal, predictors, trained)
         return self
 
-    def predict(self, predictors: PredictorStack) -> xr.DataArray:
-        """Temperature on the predictors' grid ``(y, x)``, K, before conservation.
+    def _look(self, predictors: Predictors) -> tuple[Array, Array]:
+        """Valid pixels (fine y, fine x), and the share of each coarse pixel that they cover."""
+        valid = empty(self.pair_.fine.shape, bool)
+        coverage = np.zeros(self.pair_.coarse.shape)
+
+        def work(strip: Strip) -> tuple[Window, Array]:
+            valid[strip.rows] = predictors.crop((strip.rows, EVERY)).valid
+            return strip.window, strip.coverage(valid[strip.rows])
+
+        for window, part in in_threads(work, self.pair_.strips()):
+            coverage[window] += part
+            release(valid)
+        return valid, full_is_one(coverage)
+
+    def predict(self, predictors: Predictors) -> xr.DataArray:
+        """Temperature on the predictors' grid ``(y, x)``, float32 K, before conservation.
 
         NaN where a predictor is missing. The grid may be another than the one fitted on.
         """
@@ -107,32 +116,46 @@ class Sharpener(BaseEstimator, ABC):  # type: ignore[misc]
         pair = self.pair_
         if predictors.geobox != pair.fine:
             pair = GridPair(pair.coarse, predictors.geobox)
-        kelvin, _ = self._predict_all(predictors, pair)
-        return raster(np.where(predictors.valid, kelvin, np.nan), predictors.geobox, units="K")
+        lst = empty(pair.fine.shape, np.float32)
+
+        def work(strip: Strip) -> None:
+            valid = predictors.crop((strip.rows, EVERY)).valid
+            kelvin, _ = self._predict_rows(predictors, pair, strip.rows)
+            lst[strip.rows] = np.where(valid, kelvin, np.nan)
+
+        for _ in self._over(work, pair):
+            release(lst)
+        return raster(lst, predictors.geobox, units="K")
 
     @abstractmethod
-    def _learn(self, thermal: ThermalScene, predictors: PredictorStack, trained: Array) -> None:
+    def _learn(self, thermal: ThermalScene, predictors: Predictors, trained: Array) -> None:
         """Learn from the coarse pixels marked in `trained` ``(y, x)``; ``self.pair_`` is set."""
 
     @abstractmethod
-    def _predict(self, predictors: PredictorStack, pair: GridPair) -> Array:
-        """Temperature in K ``(y, x)`` on the predictors' grid; anything where one is missing."""
-
-    def _predict_all(
-        self, predictors: PredictorStack, pair: GridPair
+    def _predict_rows(
+        self, predictors: Predictors, pair: GridPair, rows: slice
     ) -> tuple[Array, Array | None]:
-        """Temperature and, from methods that know it, its standard deviation, K, ``(y, x)``."""
-        return self._predict(predictors, pair), None
+        """Temperature and, from methods that know it, its standard deviation, for some fine rows.
+
+        Both float32 kelvin ``(rows, fine x)``; anything where a predictor is missing. Called for
+        several strips at a time, from as many threads.
+        """
+
+    def _over(self, work: Callable[[Strip], Result], pair: GridPair) -> Iterator[Result]:
+        """Do something for each strip of the fine grid, in threads; results in order."""
+        if self.in_strips:
+            return in_threads(work, pair.strips())
+        return map(work, [pair.strip(slice(0, pair.fine.shape[0]))])
 
     def sharpen(
-        self, thermal: ThermalScene, predictors: PredictorStack, *, conserve: bool = True
+        self, thermal: ThermalScene, predictors: Predictors, *, conserve: bool = True
     ) -> SharpenedScene:
         """Sharpen a thermal image.
 
         Parameters
         ----------
         thermal : ThermalScene
-        predictors : PredictorStack
+        predictors : Predictors
             On a finer grid, in any coordinate reference system.
         conserve : bool
             Correct the prediction so that its area means in radiance are the observed image.
@@ -146,31 +169,26 @@ class Sharpener(BaseEstimator, ABC):  # type: ignore[misc]
         seconds: dict[str, float] = {}
         with _timed(seconds, "fit"):
             self.fit(thermal, predictors)
-        pair, usable = self.pair_, thermal.usable.values
+        pair, usable, observed = self.pair_, thermal.usable.values, thermal.lst.values
         with _timed(seconds, "predict"):
-            # Masked before it is conserved, so that every mean is over what is written.
-            shown = predictors.valid & pair.lookup(usable, False)
-            kelvin, spread = self._predict_all(predictors, pair)
-            guess = np.where(shown, kelvin, np.nan)
+            lst, uncertainty, ledger = self._guess(thermal, predictors)
+            before = after = ledger.residual(observed, usable)
         with _timed(seconds, "conserve"):
-            radiance = to_radiance(guess)
-            before = _residual(pair, radiance, thermal)
             if conserve:
-                observed = to_radiance(thermal.lst.values)
-                radiance = pair.conserve(radiance, observed, usable, rounds=self.smooth_rounds)
-            after = _residual(pair, radiance, thermal)
-            lst = to_kelvin(radiance).astype(np.float32)
-        coverage = np.where(usable, pair.coverage(predictors.valid), 0)
+                correction = ledger.correction(observed, usable, rounds=self.smooth_rounds)
+                after = ledger.residual(observed, usable, _corrected(lst, pair, correction))
+            written, extrapolated = _counts(lst, pair, observed[usable])
+        coverage = np.where(usable, self.coverage_, 0)
         diagnostics = Diagnostics(
             coarse_usable=int((coverage > 0).sum()),
             coarse_trained=int((coverage >= TRAINING_COVERAGE).sum()),
-            fine_written=int(np.isfinite(lst).sum()),
+            fine_written=written,
             r2=self.r2_,
             bias_before=_mean(before),
             rmsd_before=_mean(before**2) ** 0.5,
             bias_after=_mean(after),
             rmsd_after=_mean(after**2) ** 0.5,
-            extrapolated=_extrapolated(lst, thermal),
+            extrapolated=extrapolated,
             seconds=seconds,
         )
         return SharpenedScene(
@@ -179,7 +197,7 @@ class Sharpener(BaseEstimator, ABC):  # type: ignore[misc]
             residual=raster(
                 np.stack([before, after]).astype(np.float32), thermal.geobox, units="K"
             ),
-            uncertainty=None if spread is None else _uncertainty(spread, shown, thermal, pair),
+            uncertainty=None if uncertainty is None else raster(uncertainty, pair.fine, units="K"),
             thermal=thermal,
             method=self.name,
             settings={**_plain(self.get_params(deep=False)), "conserve": conserve},
@@ -193,41 +211,63 @@ class Sharpener(BaseEstimator, ABC):  # type: ignore[misc]
             findings=thermal.findings + predictors.findings,
         )
 
+    def _guess(
+        self, thermal: ThermalScene, predictors: Predictors
+    ) -> tuple[Array, Array | None, Ledger]:
+        """Predict strip by strip what shall be shown: temperature, uncertainty, K, and sums.
 
-def coarsen(pair: GridPair, predictors: PredictorStack, trained: Array) -> CoarseSamples:
-    """Aggregate the predictors to the coarse grid, with how mixed each coarse pixel is.
+        Masked before it is conserved, so that every mean is over what is written.
+        """
+        pair, error = self.pair_, None
+        if thermal.lst_error is not None:
+            error = pair.coefficients(thermal.lst_error.values)
+        lst, ledger = empty(pair.fine.shape, np.float32), Ledger(pair)
+        uncertainty: Array | None = None
 
-    Heterogeneity is the mean over the bands of the coefficient of variation of the fine pixels
-    inside a coarse pixel (Gao et al. 2012, section 2.2). Where the mean of a band is smaller
-    than its spread over the scene, as with indices near zero, the spread stands in for it.
+        def work(strip: Strip) -> tuple[slice, Tally, Array | None]:
+            rows = strip.rows
+            shown = self.valid_[rows] & strip.lookup(thermal.usable.values, False)
+            kelvin, deviation = self._predict_rows(predictors, pair, rows)
+            lst[rows] = np.where(shown, kelvin, np.nan)
+            if deviation is not None:
+                if error is not None:
+                    deviation = np.hypot(deviation, strip.evaluate(error))
+                deviation = np.where(shown, deviation, np.nan)
+            return rows, Tally.of(strip, lst[rows]), deviation
 
-    Raises
-    ------
-    NothingToLearn
-        No band varies over the coarse pixels in `trained`.
-    """
-    valid = predictors.valid
-    means, variation = [], []
-    for band in predictors.data.values:
-        # Centred first: the variance of a small spread on a large mean would drown in rounding.
-        level = float(band[valid].mean(dtype=np.float64)) if valid.any() else 0.0
-        centred = band.astype(np.float64) - level
-        mean = pair.aggregate(centred, valid)
-        spread = np.sqrt(np.maximum(pair.aggregate(centred**2, valid) - mean**2, 0))
-        mean = mean + level
-        floor = np.maximum(mean[trained].std(), np.finfo(np.float32).tiny)
-        means.append(mean)
-        variation.append(spread / np.maximum(np.abs(mean), floor))
-    samples = CoarseSamples(np.stack(means), np.mean(variation, axis=0), trained)
-    values = samples.means[:, trained]
-    if not (np.ptp(values, axis=1) > 1e-6 * np.abs(values).max(axis=1)).any():
-        raise NothingToLearn(
-            f"{predictors.name}: the predictors are constant",
-            expected="at least one layer that varies from place to place",
-            came=f"{len(values)} layer(s) without any variation over {trained.sum()} LST pixels",
-            advice="check that the fine image is the right one and not an empty export",
-        )
-    return samples
+        for rows, tally, deviation in self._over(work, pair):
+            ledger.add(tally)
+            if deviation is not None:
+                if uncertainty is None:
+                    uncertainty = empty(pair.fine.shape, np.float32)
+                uncertainty[rows] = deviation
+                release(uncertainty)
+            release(lst)
+        return lst, uncertainty, ledger
+
+
+def _corrected(lst: Array, pair: GridPair, correction: Correction) -> Array:
+    """Correct an image in place; return the sum of its radiance over each coarse pixel."""
+    total = np.zeros(pair.coarse.shape)
+    for window, part in in_threads(lambda s: correction.apply(s, lst[s.rows]), pair.strips()):
+        total[window] += part
+        release(lst)
+    return total
+
+
+def _counts(lst: Array, pair: GridPair, observed: Array) -> tuple[int, float]:
+    """Pixels written, and the share of them beyond the observed range, widened by a margin."""
+    low, high = observed.min() - EXTRAPOLATION_MARGIN, observed.max() + EXTRAPOLATION_MARGIN
+
+    def count(rows: slice) -> tuple[int, int]:
+        part = lst[rows]
+        return int(np.isfinite(part).sum()), int(((part < low) | (part > high)).sum())
+
+    written = outside = 0
+    for inside, beyond in in_threads(count, strips_of(lst.shape)):
+        written, outside = written + inside, outside + beyond
+        release(lst)
+    return written, outside / max(written, 1)
 
 
 @contextmanager
@@ -238,35 +278,8 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     logger.debug("%s took %.2f s", stage, seconds[stage])
 
 
-def _residual(pair: GridPair, radiance: Array, thermal: ThermalScene) -> Array:
-    """Observed minus aggregated temperature, K, ``(y, x)``; NaN where the pixel is not held."""
-    held = thermal.usable.values & (pair.coverage(np.isfinite(radiance)) >= MIN_COVERAGE)
-    gap = thermal.lst.values - to_kelvin(pair.aggregate(radiance))
-    return np.where(held, gap, np.nan)
-
-
-def _uncertainty(
-    spread: Array, shown: Array, thermal: ThermalScene, pair: GridPair
-) -> xr.DataArray:
-    """Combine the method's own standard deviation with the product's, where it gives one."""
-    variance = spread**2
-    if thermal.lst_error is not None:
-        variance = variance + pair.interpolate(thermal.lst_error.values) ** 2
-    deviation = np.where(shown, np.sqrt(variance), np.nan).astype(np.float32)
-    return raster(deviation, pair.fine, units="K")
-
-
 def _mean(values: Array) -> float:
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
-
-
-def _extrapolated(lst: Array, thermal: ThermalScene) -> float:
-    """Share of fine pixels beyond the observed range, widened by a margin."""
-    observed, written = thermal.lst.values[thermal.usable.values], lst[np.isfinite(lst)]
-    if not written.size or not observed.size:
-        return 0.0
-    low, high = observed.min() - EXTRAPOLATION_MARGIN, observed.max() + EXTRAPOLATION_MARGIN
-    return float(((written < low) | (written > high)).mean())
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from thermosharp.kernels.assembly import assemble
 from thermosharp.kernels.filters import smooth
 from thermosharp.overlap import Overlap, centres_of, overlap_of
 from thermosharp.radiometry import REFERENCE, to_kelvin, to_radiance
-from thermosharp.scenes import PredictorStack, ThermalScene, Window
+from thermosharp.scenes import Predictors, ThermalScene, Window
 from thermosharp.sharpeners.base import Array, Sharpener
 from thermosharp.threads import in_threads
 
@@ -95,7 +95,7 @@ class Detail(Sharpener):
         self.random_state = random_state
         self.without = without
 
-    def _learn(self, thermal: ThermalScene, predictors: PredictorStack, trained: Array) -> None:
+    def _learn(self, thermal: ThermalScene, predictors: Predictors, trained: Array) -> None:
         held = thermal.usable.values & (self.coverage_ >= MIN_COVERAGE)
         observed = np.where(held, SCALE * to_radiance(thermal.lst.values), 0)
         trust = np.ones(held.shape)
@@ -114,7 +114,7 @@ class Detail(Sharpener):
         self.r2_ = float(np.clip(1 - unexplained, 0, 1))
 
     def _learn_function(
-        self, predictors: PredictorStack, held: Array, observed: Array, trust: Array
+        self, predictors: Predictors, held: Array, observed: Array, trust: Array
     ) -> None:
         """Learn amplitudes, and weights of the features, from blocks of coarse pixels."""
 
@@ -145,7 +145,7 @@ class Detail(Sharpener):
                 self.process_, blocks, self.blur_ = process, blocks_blurred, BLUR
         self.weights_ = self.process_.weights(blocks).astype(np.float32)
 
-    def _land(self, window: Window, predictors: PredictorStack) -> tuple[Land, Overlap]:
+    def _land(self, window: Window, predictors: Predictors) -> tuple[Land, Overlap]:
         """Fine pixels that a window of coarse pixels sees, blur included, and how it sees them."""
         pair = self.pair_
         under = common_window(pair.fine, pair.coarse[window], pad=1 + reach_of(BLUR * pair.ratio))
@@ -176,7 +176,7 @@ class Detail(Sharpener):
         """Evaluate the function of the features that is the same everywhere, K, ``(y, x)``."""
         return land.linear(self.weights_ / np.float32(np.sqrt(len(self.weights_))))
 
-    def _aggregate(self, predictors: PredictorStack) -> tuple[Array, Array]:
+    def _aggregate(self, predictors: Predictors) -> tuple[Array, Array]:
         """Bring the function and the drifting features to the coarse grid; 0 beyond the fine."""
         shape = self.pair_.coarse.shape
         function = np.zeros(shape)
@@ -217,7 +217,7 @@ class Detail(Sharpener):
         self.local_ = np.stack([1 / np.maximum(near, 0.2), uneven]).astype(np.float32)
 
     def _predict_rows(
-        self, predictors: PredictorStack, pair: GridPair, rows: slice
+        self, predictors: Predictors, pair: GridPair, rows: slice
     ) -> tuple[Array, Array]:
         shape = rows.stop - rows.start, pair.fine.shape[1]
         kelvin, spread = np.empty(shape, np.float32), np.empty(shape, np.float32)
@@ -237,16 +237,6 @@ class Detail(Sharpener):
             # From kelvin of equal radiance to kelvin: dT = dR / (4 T^3).
             spread[part] = CALIBRATION * np.sqrt(variance) * (REFERENCE / kelvin[part]) ** 3
         return kelvin, spread
-
-    def _predict(self, predictors: PredictorStack, pair: GridPair) -> Array:
-        return self._predict_all(predictors, pair)[0]
-
-    def _predict_all(self, predictors: PredictorStack, pair: GridPair) -> tuple[Array, Array]:
-        n = pair.fine.shape[0]
-        strips = [slice(a, min(a + 256, n)) for a in range(0, n, 256)]
-        out = list(in_threads(lambda r: self._predict_rows(predictors, pair, r), strips))
-        kelvin, spread = zip(*out, strict=True)
-        return np.concatenate(kelvin).astype(float), np.concatenate(spread)
 
     def _lattice(self, y: Array, x: Array) -> tuple[tuple[float, float], Array]:
         """Fields on a lattice that spans some fine pixels, and where it starts."""

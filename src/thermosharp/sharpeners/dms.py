@@ -12,8 +12,9 @@ from sklearn.utils.validation import has_fit_parameter
 from thermosharp.grids import GridPair
 from thermosharp.radiometry import to_kelvin, to_radiance
 from thermosharp.regression import LeafLinearForest
-from thermosharp.scenes import PredictorStack, ThermalScene, Window
-from thermosharp.sharpeners.base import Array, CoarseSamples, Sharpener, coarsen
+from thermosharp.scenes import Predictors, ThermalScene, Window
+from thermosharp.sharpeners.base import Array, Sharpener
+from thermosharp.sharpeners.samples import EVERY, CoarseSamples, coarsen
 from thermosharp.sharpeners.tiles import Tile, tiles
 
 #: A window reaches this share of its width beyond itself, on each side.
@@ -65,7 +66,7 @@ class DMS(Sharpener):
         self.regressor = regressor
         self.random_state = random_state
 
-    def _learn(self, thermal: ThermalScene, predictors: PredictorStack, trained: Array) -> None:
+    def _learn(self, thermal: ThermalScene, predictors: Predictors, trained: Array) -> None:
         samples = coarsen(self.pair_, predictors, trained)
         weight = homogeneity_weight(samples)
         if thermal.weight is not None:
@@ -122,17 +123,22 @@ class DMS(Sharpener):
         )
         return np.where(trained, r_local**-2 / (r_local**-2 + r_global**-2), np.nan)
 
-    def _predict(self, predictors: PredictorStack, pair: GridPair) -> Array:
-        values, valid = predictors.data.values, predictors.valid
+    def _predict_rows(
+        self, predictors: Predictors, pair: GridPair, rows: slice
+    ) -> tuple[Array, None]:
+        part = predictors.crop((rows, EVERY))
+        values, valid = part.data.values, part.valid
         everywhere = _predict_with(self.global_, values, valid)
         if not self.local_:
-            return everywhere
+            return everywhere.astype(np.float32), None
+        strip = pair.strip(rows)
         local = _predict_windows(
-            self.local_, values, valid, pair.overlap.located(),
-            lambda tile: tile.over(pair), everywhere,
+            self.local_, values, valid, strip.located(),
+            lambda tile: tile.over(GridPair(pair.coarse, strip.pair.fine)), everywhere,
         )  # fmt: skip
-        share = pair.interpolate(self.share_)
-        return to_kelvin(share * to_radiance(local) + (1 - share) * to_radiance(everywhere))
+        share = strip.evaluate(self.pair_.coefficients(self.share_))
+        kelvin = to_kelvin(share * to_radiance(local) + (1 - share) * to_radiance(everywhere))
+        return kelvin.astype(np.float32), None
 
 
 def homogeneity_weight(samples: CoarseSamples) -> Array:

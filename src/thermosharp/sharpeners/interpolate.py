@@ -2,9 +2,11 @@
 
 from typing import ClassVar
 
+import numpy as np
+
 from thermosharp.grids import GridPair
 from thermosharp.radiometry import to_kelvin, to_radiance
-from thermosharp.scenes import PredictorStack, ThermalScene
+from thermosharp.scenes import Predictors, ThermalScene
 from thermosharp.sharpeners.base import Array, Sharpener
 
 
@@ -18,8 +20,12 @@ class Bicubic(Sharpener):
 
     name: ClassVar[str] = "bicubic"
 
-    def _learn(self, thermal: ThermalScene, predictors: PredictorStack, trained: Array) -> None:
-        self.radiance_ = to_radiance(thermal.lst.where(thermal.usable).values)
+    def _learn(self, thermal: ThermalScene, predictors: Predictors, trained: Array) -> None:
+        radiance = to_radiance(thermal.lst.where(thermal.usable).values)
+        self.coefficients_ = self.pair_.coefficients(radiance, order=3)
 
-    def _predict(self, predictors: PredictorStack, pair: GridPair) -> Array:
-        return to_kelvin(pair.interpolate(self.radiance_, order=3))
+    def _predict_rows(
+        self, predictors: Predictors, pair: GridPair, rows: slice
+    ) -> tuple[Array, None]:
+        radiance = pair.strip(rows).evaluate(self.coefficients_, order=3)
+        return to_kelvin(radiance).astype(np.float32), None

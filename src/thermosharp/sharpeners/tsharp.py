@@ -5,9 +5,11 @@ from typing import ClassVar
 import numpy as np
 
 from thermosharp.errors import MissingBands, NothingToLearn
-from thermosharp.grids import GridPair
-from thermosharp.scenes import PredictorStack, ThermalScene
+from thermosharp.grids import GridPair, Strip
+from thermosharp.scenes import Predictors, PredictorStack, ThermalScene, Window
 from thermosharp.sharpeners.base import Array, Sharpener
+from thermosharp.sharpeners.samples import EVERY, moments_of
+from thermosharp.threads import in_threads
 
 
 class TsHARP(Sharpener):
@@ -27,8 +29,17 @@ class TsHARP(Sharpener):
 
     name: ClassVar[str] = "tsharp"
 
-    def _learn(self, thermal: ThermalScene, predictors: PredictorStack, trained: Array) -> None:
-        bare = self.pair_.aggregate(bare_fraction(predictors), predictors.valid)[trained]
+    def _learn(self, thermal: ThermalScene, predictors: Predictors, trained: Array) -> None:
+        def sums(strip: Strip) -> tuple[Window, tuple[Array, ...]]:
+            bare = bare_fraction(predictors.crop((strip.rows, EVERY)))
+            bare = np.where(self.valid_[strip.rows], bare, np.nan).astype(np.float32)
+            return strip.window, moments_of(strip, bare[None], np.zeros(1))
+
+        share, total = np.zeros((2, *trained.shape))
+        for window, (part, first, _) in in_threads(sums, self.pair_.strips()):
+            share[window] += part
+            total[window] += first[0]
+        bare = total[trained] / share[trained]
         observed = thermal.lst.values[trained]
         if np.ptp(bare) < 1e-6:
             raise NothingToLearn(
@@ -41,9 +52,11 @@ class TsHARP(Sharpener):
         left = observed - self.intercept_ - self.slope_ * bare
         self.r2_ = float(1 - left.var() / max(observed.var(), 1e-12))
 
-    def _predict(self, predictors: PredictorStack, pair: GridPair) -> Array:
-        kelvin: Array = self.intercept_ + self.slope_ * bare_fraction(predictors)
-        return kelvin
+    def _predict_rows(
+        self, predictors: Predictors, pair: GridPair, rows: slice
+    ) -> tuple[Array, None]:
+        bare = bare_fraction(predictors.crop((rows, EVERY)))
+        return (self.intercept_ + self.slope_ * bare).astype(np.float32), None
 
 
 def bare_fraction(predictors: PredictorStack) -> Array:

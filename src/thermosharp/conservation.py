@@ -1,0 +1,305 @@
+"""Area means that are conserved, without the whole fine image in memory.
+
+What conservation takes of the fine image are sums over coarse pixels, which are added up strip by
+strip. The correction is then found on the coarse grid alone, and given to the strips in one more
+pass.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, sparse
+
+from thermosharp.grids import MIN_COVERAGE, GridPair, Strip
+from thermosharp.overlap import GeneralOverlap, SeparableOverlap, general_overlap
+from thermosharp.radiometry import to_kelvin, to_radiance
+from thermosharp.scenes import Window
+
+Array = NDArray[Any]
+
+#: A linear operator between coarse images: for each neighbour, (rows, columns) away, its weight.
+Stencil = dict[tuple[int, int], Array]
+
+#: Largest residual left, in radiance: 2e-5 K.
+TOLERANCE = 2.5e-7
+
+#: Curvature below which nothing is left that a correction could reach.
+SINGULAR = 1e-6
+
+#: Steps after which conjugate gradients stop in any case.
+MOST_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Sums of a strip over the coarse pixels of its window.
+
+    With W the shares, D the mask of the pixels that have a value, I linear interpolation.
+
+    Attributes
+    ----------
+    window : (slice, slice)
+        Of the coarse grid.
+    share, total : (y, x)
+        W D 1 and W D radiance.
+    least, smooth : Stencil
+        W D W.T and W D I.
+    """
+
+    window: Window
+    share: Array
+    total: Array
+    least: Stencil
+    smooth: Stencil
+
+    @classmethod
+    def of(cls, strip: Strip, kelvin: Array) -> "Tally":
+        """Add up the temperatures `kelvin`, float32 (y, x), of a strip."""
+        overlap = strip.overlap
+        if isinstance(overlap, SeparableOverlap) and overlap.axes is not None:
+            return _tally(strip.window, overlap, kelvin)
+        return _tally_general(strip.window, _as_general(strip), kelvin)
+
+
+def _tally(window: Window, overlap: SeparableOverlap, kelvin: Array) -> Tally:
+    from thermosharp.kernels.strips import tally
+
+    assert overlap.axes is not None
+    share, total = np.zeros(overlap.shape), np.zeros(overlap.shape)
+    least, smooth = np.zeros((9, *overlap.shape)), np.zeros((9, *overlap.shape))
+    y, x = overlap.axes
+    tally(kelvin, *y, *x, share, total, least, smooth)
+    around = [(down, along) for down in (-1, 0, 1) for along in (-1, 0, 1)]
+    return Tally(
+        window,
+        share,
+        total,
+        dict(zip(around, least, strict=True)),
+        dict(zip(around, smooth, strict=True)),
+    )
+
+
+def _tally_general(window: Window, overlap: GeneralOverlap, kelvin: Array) -> Tally:
+    valid = np.isfinite(kelvin)
+    radiance = to_radiance(np.where(valid, kelvin, 0).astype(np.float64))
+    masked = (overlap.shares * valid.ravel()[None, :]).tocsr()
+    return Tally(
+        window,
+        overlap.total(valid.astype(np.float64)),
+        overlap.total(radiance),
+        _stencil(masked @ overlap.shares.T, overlap.shape),
+        _stencil(masked @ overlap.linear(), overlap.shape),
+    )
+
+
+def _as_general(strip: Strip) -> GeneralOverlap:
+    overlap = strip.overlap
+    if isinstance(overlap, GeneralOverlap):
+        return overlap
+    return general_overlap(strip.pair.coarse, strip.pair.fine)
+
+
+def _stencil(matrix: sparse.csr_array, shape: tuple[int, int]) -> Stencil:
+    """Sort the entries of a matrix (coarse, coarse) by how far they reach."""
+    entries = matrix.tocoo()
+    (row, col), (other_row, other_col) = (np.divmod(at, shape[1]) for at in entries.coords)
+    down, along = other_row - row, other_col - col
+    stencil: Stencil = {}
+    for offset in set(zip(down.tolist(), along.tolist(), strict=True)):
+        here = (down == offset[0]) & (along == offset[1])
+        stencil[offset] = np.zeros(shape)
+        stencil[offset][row[here], col[here]] = entries.data[here]
+    return stencil
+
+
+class Ledger:
+    """The sums of a whole image over the coarse grid, as far as they are added.
+
+    Attributes
+    ----------
+    share, total : float64 (coarse y, coarse x)
+        Area of each coarse pixel that has a value, and the sum of radiance over it.
+    """
+
+    def __init__(self, pair: GridPair) -> None:
+        self.share, self.total = np.zeros(pair.coarse.shape), np.zeros(pair.coarse.shape)
+        self._least: Stencil = {}
+        self._smooth: Stencil = {}
+
+    def add(self, tally: Tally) -> None:
+        """Add a strip."""
+        self.share[tally.window] += tally.share
+        self.total[tally.window] += tally.total
+        _add(self._least, tally.least, tally.window, self.share.shape)
+        _add(self._smooth, tally.smooth, tally.window, self.share.shape)
+
+    def residual(self, observed: Array, usable: Array, total: Array | None = None) -> Array:
+        """Observed minus mean temperature, K, ``(coarse y, coarse x)``.
+
+        NaN where a pixel is not held: not usable, or less than half of it has a value. `total`
+        stands in for the sum of radiance, if it is not that of the strips added.
+        """
+        held = self._held(observed, usable)
+        total = self.total if total is None else total
+        mean = np.divide(total, self.share, out=np.full(total.shape, np.nan), where=held)
+        gap: Array = observed - to_kelvin(mean)
+        return np.where(held, gap, np.nan)
+
+    def correction(self, observed: Array, usable: Array, *, rounds: int) -> "Correction":
+        """Find what to add so that the area means, in radiance, are the observed image.
+
+        A few rounds of back-projection (Irani and Peleg 1991) spread the residual smoothly; what
+        is left goes by the least correction that meets every mean, ``W.T (W W.T)^-1 residual``,
+        found by conjugate gradients. Both need the fine image only in the sums over coarse pixels.
+
+        Parameters
+        ----------
+        observed : (coarse y, coarse x)
+            K; what the means must be.
+        usable : (coarse y, coarse x) of bool
+            Where they must be so; elsewhere the neighbours' correction is carried on.
+        rounds : int
+            Smooth rounds.
+        """
+        held = self._held(observed, usable)
+        nodes, steps = np.zeros(held.shape), np.zeros(held.shape)
+        if held.any():
+            weight = np.where(held, 1 / np.maximum(self.share, MIN_COVERAGE), 0.0)
+            residual = np.where(held, to_radiance(observed), 0) - weight * self.total
+            if rounds:
+                near = _nearest(held)
+                for _ in range(rounds):
+                    step = residual if near is None else residual[near]
+                    nodes += step
+                    residual = residual - weight * _apply(self._smooth, step)
+            steps = weight * _solve(lambda x: weight * _apply(self._least, weight * x), residual)
+        return Correction(nodes, steps)
+
+    def _held(self, observed: Array, usable: Array) -> Array:
+        held: Array = usable & np.isfinite(observed) & (self.share >= MIN_COVERAGE)
+        return held
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What brings the means to the observed, in radiance: ``D I nodes + D W.T steps``.
+
+    Attributes
+    ----------
+    nodes, steps : (coarse y, coarse x)
+        Interpolated between coarse centres; given to each fine pixel by its share.
+    """
+
+    nodes: Array
+    steps: Array
+
+    def apply(self, strip: Strip, kelvin: Array) -> tuple[Window, Array]:
+        """Correct a strip, float32 (y, x), in place; NaN where radiance would be negative.
+
+        Returns
+        -------
+        window : (slice, slice)
+            Of the coarse grid.
+        total : (y, x)
+            Sum of the corrected radiance over each coarse pixel of the window.
+        """
+        window, overlap = strip.window, strip.overlap
+        nodes, steps = self.nodes[window], self.steps[window]
+        if isinstance(overlap, SeparableOverlap) and overlap.axes is not None:
+            from thermosharp.kernels.strips import correct
+
+            total = np.zeros(overlap.shape)
+            y, x = overlap.axes
+            correct(kelvin, *y, *x, np.ascontiguousarray(nodes), np.ascontiguousarray(steps), total)
+            return window, total
+        radiance = to_radiance(kelvin.astype(np.float64))
+        radiance += overlap.evaluate(nodes, 1) + overlap.adjoint(steps)
+        kelvin[:] = to_kelvin(radiance)
+        known = np.where(np.isfinite(kelvin), kelvin, 0).astype(np.float64)
+        return window, overlap.total(to_radiance(known))
+
+
+def conserve(
+    pair: GridPair, kelvin: Array, observed: Array, usable: Array, *, rounds: int = 4
+) -> Array:
+    """Correct an image held in memory so that its area means are the coarse image.
+
+    Parameters
+    ----------
+    pair : GridPair
+    kelvin : (fine y, fine x)
+        First guess; NaN where missing.
+    observed, usable, rounds
+        As for :meth:`Ledger.correction`.
+
+    Returns
+    -------
+    float32 (fine y, fine x), NaN where `kelvin` is.
+    """
+    image, ledger = kelvin.astype(np.float32), Ledger(pair)
+    for strip in pair.strips():
+        ledger.add(Tally.of(strip, image[strip.rows]))
+    correction = ledger.correction(observed, usable, rounds=rounds)
+    for strip in pair.strips():
+        correction.apply(strip, image[strip.rows])
+    return image
+
+
+def _add(stencil: Stencil, part: Stencil, window: Window, shape: tuple[int, ...]) -> None:
+    for offset, weights in part.items():
+        if offset not in stencil:
+            stencil[offset] = np.zeros(shape, np.float32)  # of single precision: there are many
+        stencil[offset][window] += weights
+
+
+def _apply(stencil: Stencil, image: Array) -> Array:
+    """Apply an operator to a coarse image."""
+    result = np.zeros_like(image)
+    for (down, along), weights in stencil.items():
+        rows, other_rows = _shifted(down, image.shape[0])
+        cols, other_cols = _shifted(along, image.shape[1])
+        result[rows, cols] += weights[rows, cols] * image[other_rows, other_cols]
+    return result
+
+
+def _shifted(offset: int, size: int) -> tuple[slice, slice]:
+    """Places that have a neighbour so far away, and these neighbours."""
+    low, high = max(0, -offset), max(0, min(size, size - offset))
+    return slice(low, high), slice(low + offset, max(low, high) + offset)
+
+
+def _nearest(known: Array) -> tuple[Array, ...] | None:
+    """Indices of the nearest known pixel; None where all are."""
+    if known.all():
+        return None
+    return tuple(
+        ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+    )
+
+
+def _solve(operator: Callable[[Array], Array], residual: Array) -> Array:
+    """Solve for what the operator, symmetric and positive, turns into the residual.
+
+    Coarse pixels may contradict each other, where they are narrower than fine ones: the solution
+    that comes nearest on the way is taken.
+    """
+    solution = np.zeros_like(residual)
+    left, direction, norm = residual, residual, float((residual**2).sum())
+    best, least = solution, norm
+    for _ in range(MOST_STEPS):
+        if np.abs(left).max() <= TOLERANCE:
+            return solution
+        image = operator(direction)
+        curvature = float((direction * image).sum())
+        if curvature <= SINGULAR * norm:
+            break
+        solution = solution + norm / curvature * direction
+        left = left - norm / curvature * image
+        before, norm = norm, float((left**2).sum())
+        direction = left + norm / before * direction
+        if norm < least:
+            best, least = solution, norm
+    return best

@@ -1,0 +1,215 @@
+"""Area means and their conservation on some rows of a fine grid, for grids with parallel axes.
+
+Each pair of an axis and its arrays is an :class:`thermosharp.overlap.Axis`. The loops go over the
+fine rows: what a row gives to the coarse columns is summed first, then shared out to the one or two
+coarse rows it lies over. They are serial and release the interpreter lock.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+#: Kelvin of radiance 1; :data:`thermosharp.radiometry.REFERENCE`.
+REFERENCE = 300.0
+
+
+@njit(cache=True, nogil=True)
+def moments(
+    layers: Array, level: Array, row_first: Array, row_share: Array, col_first: Array,
+    col_share: Array, share: Array, total: Array, square: Array,
+) -> None:  # fmt: skip
+    """Add up layers over coarse pixels, where all of them have a value.
+
+    Parameters
+    ----------
+    layers : float32 (band, fine y, fine x)
+    level : float64 (band,)
+        Taken off each layer first.
+    row_first, row_share, col_first, col_share
+        Of the two axes.
+    share : float64 (coarse y, coarse x)
+    total, square : float64 (band, coarse y, coarse x)
+        Sums of the weights, of the values, and of their squares: added to, in place.
+    """
+    bands, rows, cols = layers.shape
+    width = share.shape[1]
+    valid = np.empty(cols, np.bool_)
+    one, two = np.empty(width), np.empty(width)
+    for y in range(rows):
+        valid[:] = True
+        for band in range(bands):
+            for x in range(cols):
+                valid[x] &= np.isfinite(layers[band, y, x])
+        i, whole, rest = row_first[y], row_share[y, 0], row_share[y, 1]
+        for band in range(-1, bands):
+            one[:] = 0.0
+            two[:] = 0.0
+            for x in range(cols):
+                if not valid[x]:
+                    continue
+                j, a, b = col_first[x], col_share[x, 0], col_share[x, 1]
+                value = 1.0 if band < 0 else layers[band, y, x] - level[band]
+                one[j] += a * value
+                two[j] += a * value * value
+                if b > 0.0:
+                    one[j + 1] += b * value
+                    two[j + 1] += b * value * value
+            for k in range(2):
+                weight = whole if k == 0 else rest
+                if weight <= 0.0:
+                    continue
+                if band < 0:
+                    for j in range(width):
+                        share[i + k, j] += weight * one[j]
+                else:
+                    for j in range(width):
+                        total[band, i + k, j] += weight * one[j]
+                        square[band, i + k, j] += weight * two[j]
+
+
+@njit(cache=True, nogil=True)
+def tally(
+    kelvin: Array, row_first: Array, row_share: Array, row_node: Array, row_part: Array,
+    col_first: Array, col_share: Array, col_node: Array, col_part: Array,
+    share: Array, total: Array, least: Array, smooth: Array,
+) -> None:  # fmt: skip
+    """Add up over coarse pixels what conserving their means takes.
+
+    With W the shares, D the mask of the finite pixels, I linear interpolation from the coarse
+    centres: W D 1, W D radiance, W D W^T and W D I. The last two couple a coarse pixel with its
+    eight neighbours only.
+
+    Parameters
+    ----------
+    kelvin : float32 (fine y, fine x)
+        NaN where there is nothing.
+    row_first, row_share, row_node, row_part, col_first, col_share, col_node, col_part
+        Of the two axes.
+    share, total : float64 (coarse y, coarse x)
+    least, smooth : float64 (9, coarse y, coarse x)
+        The stencils, from the neighbour above to the left to the one below to the right. Added to,
+        in place.
+    """
+    rows, cols = kelvin.shape
+    height, width = share.shape
+    covered, radiance = np.empty(width), np.empty(width)
+    both, between = np.empty((3, width)), np.empty((3, width))
+    full = False  # whether the sums of the mask are those of a row without holes
+    for y in range(rows):
+        holes = False
+        radiance[:] = 0.0
+        for x in range(cols):
+            value = np.float64(kelvin[y, x]) / REFERENCE
+            if not np.isfinite(value):
+                holes = True
+                continue
+            value = value * value
+            value = value * value
+            j, b = col_first[x], col_share[x, 1]
+            radiance[j] += col_share[x, 0] * value
+            if b > 0.0:
+                radiance[j + 1] += b * value
+        if holes or not full:
+            full = not holes
+            covered[:] = 0.0
+            both[:] = 0.0
+            between[:] = 0.0
+            for x in range(cols):
+                if not np.isfinite(kelvin[y, x]):
+                    continue
+                j, a, b = col_first[x], col_share[x, 0], col_share[x, 1]
+                n, t = col_node[x], col_part[x]
+                covered[j] += a
+                both[1, j] += a * a
+                if a > 0.0:
+                    between[n - j + 1, j] += a * (1.0 - t)
+                    if t > 0.0:
+                        between[n - j + 2, j] += a * t
+                if b > 0.0:
+                    covered[j + 1] += b
+                    both[1, j + 1] += b * b
+                    both[2, j] += a * b
+                    both[0, j + 1] += a * b
+                    between[n - j, j + 1] += b * (1.0 - t)
+                    if t > 0.0:
+                        between[n - j + 1, j + 1] += b * t
+        first, node, part = row_first[y], row_node[y], row_part[y]
+        for k in range(2):
+            weight = row_share[y, k]
+            if weight <= 0.0:
+                continue
+            i = first + k
+            for j in range(width):
+                share[i, j] += weight * covered[j]
+                total[i, j] += weight * radiance[j]
+            for m in range(2):
+                other = weight * row_share[y, m]
+                if other > 0.0:
+                    for d in range(3):
+                        for j in range(width):
+                            least[3 * (m - k + 1) + d, i, j] += other * both[d, j]
+                other = weight * (part if m == 1 else 1.0 - part)
+                if other > 0.0:
+                    for d in range(3):
+                        for j in range(width):
+                            smooth[3 * (node + m - i + 1) + d, i, j] += other * between[d, j]
+
+
+@njit(cache=True, nogil=True)
+def correct(
+    kelvin: Array, row_first: Array, row_share: Array, row_node: Array, row_part: Array,
+    col_first: Array, col_share: Array, col_node: Array, col_part: Array,
+    nodes: Array, steps: Array, total: Array,
+) -> None:  # fmt: skip
+    """Add to an image, in radiance, what interpolation and the adjoint of W make of coarse images.
+
+    Parameters
+    ----------
+    kelvin : float32 (fine y, fine x)
+        Changed in place. Where radiance would be negative it becomes NaN.
+    row_first, row_share, row_node, row_part, col_first, col_share, col_node, col_part
+        Of the two axes.
+    nodes, steps : float64 (coarse y, coarse x)
+        Interpolated; given to each fine pixel by its share.
+    total : float64 (coarse y, coarse x)
+        W D radiance of the corrected image: added to, in place.
+    """
+    rows, cols = kelvin.shape
+    height, width = nodes.shape
+    here, given, radiance = np.empty(width), np.empty(width), np.empty(width)
+    for y in range(rows):
+        n, t = row_node[y], row_part[y]
+        i, a, b = row_first[y], row_share[y, 0], row_share[y, 1]
+        below, after = min(n + 1, height - 1), min(i + 1, height - 1)
+        for j in range(width):
+            here[j] = (1.0 - t) * nodes[n, j] + t * nodes[below, j]
+            given[j] = a * steps[i, j] + b * steps[after, j]
+            radiance[j] = 0.0
+        for x in range(cols):
+            value = np.float64(kelvin[y, x]) / REFERENCE
+            if not np.isfinite(value):
+                continue
+            value = value * value
+            value = value * value
+            n, t = col_node[x], col_part[x]
+            j, first, rest = col_first[x], col_share[x, 0], col_share[x, 1]
+            value += (1.0 - t) * here[n] + t * here[min(n + 1, width - 1)]
+            value += first * given[j] + rest * given[min(j + 1, width - 1)]
+            rounded = np.float32(REFERENCE * np.sqrt(np.sqrt(value)))
+            kelvin[y, x] = rounded
+            if not np.isfinite(rounded):
+                continue
+            value = np.float64(rounded) / REFERENCE
+            value = value * value
+            value = value * value
+            radiance[j] += first * value
+            if rest > 0.0:
+                radiance[j + 1] += rest * value
+        for j in range(width):
+            total[i, j] += a * radiance[j]
+            if b > 0.0:
+                total[i + 1, j] += b * radiance[j]

@@ -1,0 +1,140 @@
+"""The predictors as the coarse pixels see them: what methods learn from."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thermosharp.errors import NothingToLearn
+from thermosharp.grids import GridPair, Strip
+from thermosharp.overlap import SeparableOverlap
+from thermosharp.scenes import Predictors, Window
+from thermosharp.threads import in_threads
+
+Array = NDArray[Any]
+
+#: All columns of an image.
+EVERY = slice(None)
+
+#: Share of a coarse pixel below which a mean would be rounding.
+LEAST_SHARE = 1e-6
+
+
+@dataclass(frozen=True)
+class CoarseSamples:
+    """The predictors as the coarse pixels see them.
+
+    Attributes
+    ----------
+    means : (band, y, x)
+        Area means over the valid fine pixels; NaN where there are none.
+    heterogeneity : (y, x)
+        Mean over the bands of (standard deviation / mean) of the fine pixels in a coarse pixel.
+    trained : (y, x) of bool
+        Pixels to learn from.
+    """
+
+    means: Array
+    heterogeneity: Array
+    trained: Array
+
+
+def coarsen(pair: GridPair, predictors: Predictors, trained: Array) -> CoarseSamples:
+    """Aggregate the predictors to the coarse grid, with how mixed each coarse pixel is.
+
+    Heterogeneity is the mean over the bands of the coefficient of variation of the fine pixels
+    inside a coarse pixel (Gao et al. 2012, section 2.2). Where the mean of a band is smaller
+    than its spread over the scene, as with indices near zero, the spread stands in for it.
+
+    Raises
+    ------
+    NothingToLearn
+        No band varies over the coarse pixels in `trained`.
+    """
+    means, spreads = _means_and_spreads(pair, predictors)
+    heterogeneity = np.zeros(trained.shape)
+    for mean, spread in zip(means, spreads, strict=True):
+        floor = np.maximum(mean[trained].std(), np.finfo(np.float32).tiny)
+        heterogeneity += spread / np.maximum(np.abs(mean), floor)
+    values = means[:, trained]
+    if not (np.ptp(values, axis=1) > 1e-6 * np.abs(values).max(axis=1)).any():
+        raise NothingToLearn(
+            f"{predictors.name}: the predictors are constant",
+            expected="at least one layer that varies from place to place",
+            came=f"{len(values)} layer(s) without any variation over {trained.sum()} LST pixels",
+            advice="check that the fine image is the right one and not an empty export",
+        )
+    return CoarseSamples(means, heterogeneity / len(means), trained)
+
+
+def _means_and_spreads(pair: GridPair, predictors: Predictors) -> tuple[Array, Array]:
+    """Area mean and standard deviation of each band, ``(band, y, x)``; NaN without any value."""
+    # Centred first: the variance of a small spread on a large mean would drown in rounding.
+    level = _level(pair.strips(), predictors)
+
+    def work(strip: Strip) -> tuple[Window, Array, Array, Array]:
+        layers = predictors.crop((strip.rows, EVERY)).data.values
+        return strip.window, *moments_of(strip, layers, level)
+
+    share = np.zeros(pair.coarse.shape)
+    total, square = np.zeros((2, len(level), *share.shape))
+    for window, part, first, second in in_threads(work, pair.strips()):
+        share[window] += part
+        total[(EVERY, *window)] += first
+        square[(EVERY, *window)] += second
+    share[share <= LEAST_SHARE] = np.nan
+    for mean, spread, middle in zip(total, square, level, strict=True):  # in place: they are large
+        mean /= share
+        spread /= share
+        spread -= mean**2
+        np.sqrt(np.maximum(spread, 0, out=spread), out=spread)
+        mean += middle
+    return total, square
+
+
+def _level(strips: Iterable[Strip], predictors: Predictors) -> Array:
+    """Mean of each band over the first strip that has valid pixels."""
+    for strip in strips:
+        part = predictors.crop((strip.rows, EVERY))
+        if (valid := part.valid).any():
+            return part.data.values.mean(axis=(1, 2), where=valid, dtype=np.float64)
+    return np.zeros(len(predictors.bands))
+
+
+def moments_of(strip: Strip, layers: Array, level: Array) -> tuple[Array, Array, Array]:
+    """Sums over the coarse pixels of a strip's window, where all layers have a value.
+
+    Parameters
+    ----------
+    strip : Strip
+    layers : float32 (band, y, x)
+        Of the strip's rows.
+    level : (band,)
+        Taken off each layer first.
+
+    Returns
+    -------
+    share : (y, x)
+        Of each coarse pixel, that has values.
+    total, square : (band, y, x)
+        Sum of the values, and of their squares, by their shares.
+    """
+    overlap, shape = strip.overlap, strip.pair.coarse.shape
+    if isinstance(overlap, SeparableOverlap) and overlap.axes is not None:
+        from thermosharp.kernels.strips import moments
+
+        share, (total, square) = np.zeros(shape), np.zeros((2, len(layers), *shape))
+        y, x = overlap.axes
+        moments(layers, level, y.first, y.share, x.first, x.share, share, total, square)
+        return share, total, square
+    valid = np.isfinite(layers).all(axis=0)
+    centred = [
+        np.where(valid, band - middle, 0) for band, middle in zip(layers, level, strict=True)
+    ]
+    return (
+        overlap.total(valid.astype(np.float64)),
+        np.stack([overlap.total(band) for band in centred]),
+        np.stack([overlap.total(band**2) for band in centred]),
+    )

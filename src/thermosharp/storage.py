@@ -1,0 +1,75 @@
+"""Arrays that need not fit into memory: large ones live in a temporary file without a name.
+
+Pages of such a file come into memory when they are touched and leave it when they are released; the
+system writes them to the disk only if it needs the room. The file is gone when the array is.
+"""
+
+import mmap
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from thermosharp.errors import WriteFailed
+
+#: Arrays of more bytes than this live in a file.
+IN_MEMORY = 200_000_000
+
+#: Where the file hierarchy standard wants large temporary files: /tmp often is memory itself.
+_ROOMY = Path("/var/tmp")
+
+
+def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """Make an array whose values are not set yet.
+
+    Raises
+    ------
+    WriteFailed
+        The disk has no room for it.
+    """
+    kind = np.dtype(dtype)
+    size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+    if size <= IN_MEMORY:
+        return np.empty(shape, kind)
+    folder = _folder()
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            _reserve(file.fileno(), size)
+            # The mapping holds the file open on its own.
+            pages = mmap.mmap(file.fileno(), size)
+    except OSError as error:
+        raise WriteFailed(
+            f"There is no room for {size / 1e9:.1f} GB of temporary data in {folder}",
+            expected="that much free disk space",
+            came=error.strerror or type(error).__name__,
+            advice="free some, or let the environment variable TMPDIR name a roomier folder",
+        ) from error
+    return np.frombuffer(pages, kind).reshape(shape)
+
+
+def release(array: NDArray[Any]) -> None:
+    """Let go of the memory that an array of :func:`empty`, or a part of one, holds for a file.
+
+    Nothing is lost: what is touched again comes back from the file. Plain arrays stay as they are.
+    """
+    base: Any = array
+    while base is not None and not isinstance(base, mmap.mmap):
+        base = base.obj if isinstance(base, memoryview) else getattr(base, "base", None)
+    if base is not None and hasattr(base, "madvise"):  # Windows takes pages back by itself
+        base.madvise(mmap.MADV_DONTNEED)
+
+
+def _folder() -> str:
+    roomy = "TMPDIR" not in os.environ and _ROOMY.is_dir() and os.access(_ROOMY, os.W_OK)
+    return str(_ROOMY) if roomy else tempfile.gettempdir()
+
+
+def _reserve(handle: int, size: int) -> None:
+    """Take the room at once: a disk that fills up later would end the process without a word."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, size)
+    else:
+        os.truncate(handle, size)
