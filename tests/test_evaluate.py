@@ -263,3 +263,15 @@ def test_expected_error_weighs_what_is_stated_with_what_is_measured(scene):
     small = thermal_scene(np.full((6, 6), 300.0), geobox((6, 6), 70.0))
     few = predictor_stack(np.ones((1, 21, 21), np.float32), geobox((21, 21), 20.0))
     assert expected_rmse(Bicubic(), small, few, uncertainty=np.full((21, 21), 1.5)) == 1.5
+
+
+def test_large_scenes_are_judged_by_their_best_part(monkeypatch):
+    thermal, fine, _ = known_scene(noise=0.1)
+    lst = thermal.lst.values.copy()
+    lst[: lst.shape[0] // 2] = np.nan
+    half = thermal_scene(lst, thermal.geobox)
+    whole = expected_rmse(Bicubic(), half, fine)
+    monkeypatch.setattr("thermosharp.evaluation.ENOUGH_DEGRADED", lst.shape[0] // 2 + 1)
+    part = expected_rmse(Bicubic(), half, fine)
+    assert part == pytest.approx(whole, rel=0.5)
+    assert part != whole

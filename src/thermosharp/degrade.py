@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from thermosharp.errors import TooFewPixels
 from thermosharp.grids import GridPair
 from thermosharp.radiometry import to_kelvin, to_radiance
-from thermosharp.scenes import PredictorStack, ThermalScene, raster
+from thermosharp.scenes import Predictors, PredictorStack, ThermalScene, raster
 
 #: A predictor's mean over a coarse pixel counts where it is known on this share of it.
 MEAN_COVERAGE = 0.75
@@ -38,13 +38,13 @@ class Degraded:
     """
 
     thermal: ThermalScene
-    predictors: PredictorStack
+    predictors: Predictors
     truth: ThermalScene
 
 
 def degrade(
     thermal: ThermalScene,
-    predictors: PredictorStack,
+    predictors: Predictors,
     *,
     pair: GridPair | None = None,
     shift: tuple[float, float] = (0.0, 0.0),
@@ -85,14 +85,16 @@ def degrade(
 
 
 def aggregate_predictors(
-    pair: GridPair, predictors: PredictorStack, thermal: ThermalScene
+    pair: GridPair, predictors: Predictors, thermal: ThermalScene
 ) -> PredictorStack:
     """Predictors as area means on the coarse grid; missing where LST is not usable."""
-    valid = predictors.valid
+    rows, cols = predictors.geobox.shape
+    whole = predictors.crop((slice(0, rows), slice(0, cols)))
+    valid = whole.valid
     shown = thermal.usable.values & (pair.coverage(valid) >= MEAN_COVERAGE)
-    means = np.stack([pair.aggregate(band, valid) for band in predictors.data.values])
+    means = np.stack([pair.aggregate(band, valid) for band in whole.data.values])
     data = np.where(shown, means, np.nan).astype(np.float32)
-    return replace(predictors, data=raster(data, pair.coarse))
+    return replace(whole, data=raster(data, pair.coarse))
 
 
 def degraded_geobox(grid: GeoBox, ratio: float, shift: tuple[float, float]) -> GeoBox:

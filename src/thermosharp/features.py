@@ -162,10 +162,12 @@ class Land:
     @classmethod
     def of(cls, channels_: Channels, predictors: Predictors, window: Window) -> Self:
         """Read a window of the predictors, as far around it as its features reach."""
-        around = tuple(
-            slice(max(0, part.start - HALO), min(size, part.stop + HALO))
+        top_left = [max(0, part.start - HALO) for part in window]
+        bottom_right = [
+            min(size, part.stop + HALO)
             for part, size in zip(window, predictors.geobox.shape, strict=True)
-        )
+        ]
+        around = slice(top_left[0], bottom_right[0]), slice(top_left[1], bottom_right[1])
         rows, cols = (
             slice(part.start - outer.start, part.stop - outer.start)
             for part, outer in zip(window, around, strict=True)

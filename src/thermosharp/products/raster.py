@@ -86,7 +86,7 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as dataset:
+            with rasterio.open(path, **_threads(path)) as dataset:
                 yield dataset
     except (RasterioError, OSError) as error:
         raise UnreadableFile(
@@ -95,6 +95,11 @@ def _opened(path: Path) -> Iterator[Any]:
             came=_reason(error),
             advice="download or export the file again; it may be cut short, or no image at all",
         ) from error
+
+
+def _threads(path: Path) -> dict[str, str]:
+    """Have compressed blocks decoded by all cores, where the format knows how."""
+    return {"num_threads": "ALL_CPUS"} if path.suffix.lower() in {".tif", ".tiff"} else {}
 
 
 def _reason(error: Exception) -> str:

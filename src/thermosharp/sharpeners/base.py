@@ -10,12 +10,11 @@ from typing import Any, ClassVar, Self, TypeVar
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from thermosharp.conservation import Correction, Ledger, Tally
 from thermosharp.errors import TooFewPixels
 from thermosharp.grids import GridPair, Strip, full_is_one, strips_of
+from thermosharp.parameters import Parameterized
 from thermosharp.scenes import (
     Diagnostics,
     Predictors,
@@ -43,7 +42,7 @@ TRAINING_COVERAGE = 0.75
 EXTRAPOLATION_MARGIN = 5.0
 
 
-class Sharpener(BaseEstimator, ABC):  # type: ignore[misc]
+class Sharpener(Parameterized, ABC):
     """Base of all methods: learn at the coarse scale, predict at the fine, conserve.
 
     A method implements ``_learn`` and ``_predict_rows``; :meth:`sharpen` does the whole, strip by
@@ -112,7 +111,10 @@ class Sharpener(BaseEstimator, ABC):  # type: ignore[misc]
 
         NaN where a predictor is missing. The grid may be another than the one fitted on.
         """
-        check_is_fitted(self, "pair_")
+        if not hasattr(self, "pair_"):
+            from sklearn.exceptions import NotFittedError
+
+            raise NotFittedError(f"{self!r} has learnt nothing yet: call fit or sharpen first")
         pair = self.pair_
         if predictors.geobox != pair.fine:
             pair = GridPair(pair.coarse, predictors.geobox)
