@@ -1,0 +1,340 @@
+"""Time and memory of whole runs, from files to files, against pyDMS where it is given.
+
+python benchmarks/speed.py [--sizes 300 2500] [--peer PYTHON] [--pairs 3] [--write docs/speed.md]
+
+See benchmarks/README.md.
+"""
+
+import argparse
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from scenes import make
+from tables import table
+
+from thermosharp.writing.record import versions
+
+#: Sizes that are timed: fine pixels a side, and bands. Of these the tutorial's job is 2500, and
+#: the largest two are whole Sentinel-2 tiles at 20 and at 10 m.
+SIZES = ((300, 10), (1000, 10), (2500, 10), (5490, 10), (10980, 4))
+
+#: Options of our runs, by the name they have in the tables.
+OURS = {
+    "dms, window 0": ("--method", "dms", "--window", "0"),
+    "dms, window 15": ("--method", "dms", "--window", "15"),
+    "detail": ("--method", "detail"),
+}
+
+#: Windows of the peer's runs.
+PEERS = {"pyDMS, window 0": "0", "pyDMS, window 15": "15"}
+
+#: Larger than this the peer is not asked: it would take a quarter of an hour and 8 GiB.
+PEER_SIZE = 2500
+
+#: Which of the peer's runs a run of ours is measured against.
+AGAINST = {
+    "dms, window 0": "pyDMS, window 0",
+    "dms, window 15": "pyDMS, window 15",
+    "detail": "pyDMS, window 0",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of one job.
+
+    Attributes
+    ----------
+    job : str
+    size, bands : int
+    seconds : float
+        Of the whole process, by the clock.
+    inner : float
+        Of the sharpening alone, from files to files, imports and start-up left out.
+    memory : float
+        Most resident memory, GiB.
+    rmse : float
+        Against the truth, K.
+    """
+
+    job: str
+    size: int
+    bands: int
+    seconds: float
+    inner: float
+    memory: float
+    rmse: float
+
+
+def timed(command: Sequence[str | Path]) -> tuple[float, float, str]:
+    """Run a process; seconds by the clock, most memory in GiB, and what it said."""
+    import time
+
+    with tempfile.TemporaryFile("w+") as said:
+        start = time.perf_counter()
+        process = subprocess.Popen([str(word) for word in command], stdout=said, stderr=said)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        said.seek(0)
+        text = said.read()
+    if status:
+        sys.exit(f"{' '.join(str(word) for word in command)} failed:\n{text}")
+    return seconds, usage.ru_maxrss / 2**20, text
+
+
+def ours(scene: Path, job: str, size: int, bands: int) -> Run:
+    """Run the command line on a scene."""
+    out = scene / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    command = [Path(sys.executable).with_name("thermosharp"), "sharpen", scene / "lst.tif"]
+    command += ["--fine", scene / "fine.tif", "-o", out, *OURS[job]]
+    seconds, memory, _ = timed(command)
+    inner = _warm(scene, OURS[job])
+    error = rmse(out / "lst_sharp.tif", scene / "truth.tif")
+    return Run(
+        job=job, size=size, bands=bands, seconds=seconds, inner=inner, memory=memory, rmse=error
+    )
+
+
+#: Runs the command twice in one process; prints how long the second time took.
+WARM = """
+import sys, time
+from pathlib import Path
+from thermosharp.workflow import SharpenOptions, SharpenRun
+lst, fine, out, method, *window = sys.argv[1:]
+options = SharpenOptions(
+    lst=(Path(lst),), fine=(Path(fine),), output=Path(out), method=method,
+    method_options={"window": int(window[0])} if window else {}, overwrite=True,
+)
+for _ in range(2):
+    start = time.perf_counter()
+    assert [outcome.status for outcome in SharpenRun(options)] == ["done"]
+    seconds = time.perf_counter() - start
+print(f"seconds {seconds:.3f}")
+"""
+
+
+def _warm(scene: Path, words: Sequence[str]) -> float:
+    method, window = words[1], words[3:4]
+    arguments = [scene / "lst.tif", scene / "fine.tif", scene / "warm", method, *window]
+    _, _, said = timed([sys.executable, "-c", WARM, *arguments])
+    return _told(said)
+
+
+def peer(python: Path, scene: Path, job: str, size: int, bands: int, seed: int) -> Run:
+    """Run the peer on a scene."""
+    out = scene / "peer.tif"
+    script = Path(__file__).with_name("peer.py")
+    seconds, memory, said = timed(
+        [python, script, scene / "fine.tif", scene / "lst.tif", out, PEERS[job], str(seed)]
+    )
+    return Run(
+        job=job, size=size, bands=bands, seconds=seconds, inner=_told(said), memory=memory,
+        rmse=rmse(out, scene / "truth.tif"),
+    )  # fmt: skip
+
+
+def _told(said: str) -> float:
+    found = re.findall(r"^seconds ([0-9.]+)$", said, re.MULTILINE)
+    return float(found[-1])
+
+
+def rmse(made: Path, truth: Path) -> float:
+    """Root mean square difference of two images, K, strip by strip."""
+    total, count = 0.0, 0
+    with rasterio.open(made) as one, rasterio.open(truth) as other:
+        for top in range(0, other.height, 512):
+            window = rasterio.windows.Window(0, top, other.width, min(512, other.height - top))
+            gap = one.read(1, window=window).astype(np.float64) - other.read(1, window=window)
+            known = np.isfinite(gap)
+            total, count = total + float((gap[known] ** 2).sum()), count + int(known.sum())
+    return float(np.sqrt(total / count))
+
+
+def measure(
+    sizes: Iterable[tuple[int, int]], pairs: int, python: Path | None, folder: Path
+) -> list[Run]:
+    """Run all jobs at all sizes; each of ours beside the peer's, several times over."""
+    runs = []
+    for size, bands in sizes:
+        scene = folder / f"{size}x{bands}"
+        scene.mkdir(parents=True, exist_ok=True)
+        make(scene, size, bands=bands)
+        for job in OURS:  # compiles, where nothing is compiled yet
+            _warm(scene, OURS[job]) if size == min(s for s, _ in sizes) else None
+        for k in range(pairs if size <= PEER_SIZE else 1):
+            row = [ours(scene, job, size, bands) for job in OURS]
+            if python is not None and size <= PEER_SIZE:
+                row += [peer(python, scene, job, size, bands, k) for job in PEERS]
+            for run in row:
+                print(
+                    f"{size} x {size} x {bands}: {run.job}: {run.seconds:.2f} s, in process "
+                    f"{run.inner:.2f} s, {run.memory:.2f} GiB, RMSE {run.rmse:.3f} K",
+                    file=sys.stderr, flush=True,
+                )  # fmt: skip
+            runs += row
+        shutil.rmtree(scene)
+    return runs
+
+
+def first_run(folder: Path, size: int) -> dict[str, float]:
+    """Seconds of a first run ever, with nothing compiled, for each of our jobs."""
+    scene = folder / "first"
+    scene.mkdir(parents=True, exist_ok=True)
+    make(scene, size)
+    seconds = {}
+    for job, words in OURS.items():
+        with tempfile.TemporaryDirectory() as cache:
+            command = [
+                "env", f"NUMBA_CACHE_DIR={cache}", Path(sys.executable).with_name("thermosharp"),
+                "sharpen", scene / "lst.tif", "--fine", scene / "fine.tif", "-o", scene / "out",
+                "--overwrite", *words,
+            ]  # fmt: skip
+            seconds[job], _, _ = timed(command)
+        print(f"{size}: {job}, nothing compiled: {seconds[job]:.2f} s", file=sys.stderr, flush=True)
+    shutil.rmtree(scene)
+    return seconds
+
+
+def report(runs: Sequence[Run], first: dict[str, float], first_size: int, figure: str) -> str:
+    """Write the tables."""
+    places = list(dict.fromkeys((run.size, run.bands) for run in runs))
+    jobs = list(dict.fromkeys(run.job for run in runs))
+
+    def median(job: str, place: tuple[int, int], what: str) -> float | None:
+        found = [getattr(r, what) for r in runs if r.job == job and (r.size, r.bands) == place]
+        return statistics.median(found) if found else None
+
+    def ratio(job: str, place: tuple[int, int], what: str) -> float | None:
+        """Median over the pairs of how many times faster we are."""
+        mine, theirs = (
+            [getattr(r, what) for r in runs if r.job == name and (r.size, r.bands) == place]
+            for name in (job, AGAINST[job])
+        )
+        pairs = [b / a for a, b in zip(mine, theirs, strict=False)]
+        return statistics.median(pairs) if pairs else None
+
+    def rows(what: str, digits: int) -> list[list[str]]:
+        return [
+            [job, *(_number(median(job, place, what), digits) for place in places)] for job in jobs
+        ]
+
+    head = [f"{size} x {size} x {bands}" for size, bands in places]
+    compared = [job for job in AGAINST if AGAINST[job] in jobs]
+    lines = [
+        "# Speed and memory",
+        "",
+        f"Measured {datetime.now(UTC):%Y-%m-%d} by `benchmarks/speed.py`: medians of pairs of runs "
+        f"that follow each other. {platform.system()} {platform.machine()}, {os.cpu_count()} "
+        f"cores; {', '.join(f'{k} {v}' for k, v in versions().items())}. Scenes are made up, "
+        "deflated float32 as services deliver them, LST 3.5 times coarser.",
+        "",
+        "## Seconds of the whole process, from files to files",
+        "",
+        table(["", *head], rows("seconds", 2)),
+        "",
+        "Ours write the map, its uncertainty, the residual, a picture and a record with the "
+        "expected error; the peer writes the map.",
+    ]
+    if compared:
+        lines += ["", "How many times faster than the peer:", ""]
+        lines.append(
+            table(
+                ["", *head],
+                [
+                    [f"{job} / {AGAINST[job]}", *(_number(ratio(job, p, "seconds"), 1) for p in places)]
+                    for job in compared
+                ],
+            )
+        )
+    lines += ["", "## Seconds in a warm process, from files to files", ""]
+    lines.append(table(["", *head], rows("inner", 2)))
+    if compared:
+        lines += ["", "How many times faster than the peer:", ""]
+        lines.append(
+            table(
+                ["", *head],
+                [
+                    [f"{job} / {AGAINST[job]}", *(_number(ratio(job, p, "inner"), 1) for p in places)]
+                    for job in compared
+                ],
+            )
+        )
+    lines += ["", "## Most memory, GiB", "", table(["", *head], rows("memory", 2))]
+    lines += ["", "## RMSE against the truth, K", "", table(["", *head], rows("rmse", 3))]
+    if first:
+        lines += [
+            "",
+            f"## A first run ever, nothing compiled ({first_size} x {first_size} x 10)",
+            "",
+            table(["", "seconds"], [[job, _number(s, 2)] for job, s in first.items()]),
+        ]
+    lines += ["", "## Growth with the number of pixels", "", f"![Seconds against pixels]({figure})", ""]
+    return "\n".join(lines)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def plot(runs: Sequence[Run], path: Path) -> None:
+    """Draw seconds against fine pixels, on logarithmic axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for job in dict.fromkeys(run.job for run in runs):
+        sizes = sorted({run.size for run in runs if run.job == job})
+        seconds = [
+            statistics.median(r.seconds for r in runs if r.job == job and r.size == s)
+            for s in sizes
+        ]
+        style = "--" if job in PEERS else "-"
+        axes.loglog([s**2 / 1e6 for s in sizes], seconds, style, marker="o", label=job)
+    axes.set(xlabel="fine pixels (million)", ylabel="seconds, whole process")
+    axes.grid(visible=True, which="both", alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Read the command line, measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    known = [size for size, _ in SIZES]
+    parser.add_argument("--sizes", type=int, nargs="+", default=known, choices=known)
+    parser.add_argument(
+        "--peer", type=Path, default=os.environ.get("THERMOSHARP_PEER_PYTHON"),
+        help="a Python that has python-dms (or the environment variable THERMOSHARP_PEER_PYTHON)",
+    )  # fmt: skip
+    parser.add_argument("--pairs", type=int, default=3, help="runs of each, at sizes up to 2500")
+    parser.add_argument("--work", type=Path, help="folder for the scenes, which are then deleted")
+    parser.add_argument("--write", type=Path, help="Markdown file; the plot goes beside it")
+    told = parser.parse_args()
+    python = None if told.peer is None else Path(told.peer)
+    with tempfile.TemporaryDirectory(dir=told.work) as folder:
+        sizes = [(size, bands) for size, bands in SIZES if size in told.sizes]
+        runs = measure(sizes, told.pairs, python, Path(folder))
+        first_size = min(2500, max(told.sizes))
+        first = first_run(Path(folder), first_size)
+    figure = told.write.with_suffix(".png") if told.write else Path("speed.png")
+    text = report(runs, first, first_size, figure.name)
+    print(text)
+    if told.write:
+        told.write.write_text(text, encoding="utf-8")
+        plot(runs, figure)
+
+
+if __name__ == "__main__":
+    main()
