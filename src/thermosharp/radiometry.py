@@ -18,7 +18,7 @@ REFERENCE = 300.0
 
 def to_radiance(kelvin: NDArray[Any]) -> NDArray[Any]:
     """Broadband radiance (T / 300 K)^4, without unit, of temperatures in kelvin."""
-    return (kelvin / REFERENCE) ** 4
+    return np.square(np.square(kelvin / REFERENCE))
 
 
 def to_kelvin(radiance: NDArray[Any]) -> NDArray[Any]:
@@ -26,4 +26,5 @@ def to_kelvin(radiance: NDArray[Any]) -> NDArray[Any]:
 
     A negative radiance is no temperature: NaN.
     """
-    return REFERENCE * np.where(radiance >= 0, radiance, np.nan) ** 0.25
+    # Two roots are much faster than a power of 0.25.
+    return REFERENCE * np.sqrt(np.sqrt(np.where(radiance >= 0, radiance, np.nan)))

@@ -1,8 +1,5 @@
 """The Data Mining Sharpener (Gao, Kustas and Anderson 2012), as practised since."""
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,27 +9,29 @@ from sklearn.utils.validation import has_fit_parameter
 from thermosharp.grids import GridPair
 from thermosharp.radiometry import to_kelvin, to_radiance
 from thermosharp.regression import LeafLinearForest
-from thermosharp.scenes import Predictors, ThermalScene, Window
+from thermosharp.scenes import Predictors, ThermalScene
 from thermosharp.sharpeners.base import Array, Sharpener
-from thermosharp.sharpeners.samples import EVERY, CoarseSamples, coarsen
-from thermosharp.sharpeners.tiles import Tile, tiles
+from thermosharp.sharpeners.samples import CoarseSamples, coarsen, layers_of
+from thermosharp.sharpeners.tiles import reached
+from thermosharp.sharpeners.windows import (
+    CoarsePixels,
+    Feathered,
+    WindowForests,
+    WindowRegressors,
+    Windows,
+    parts_of,
+    windows_of,
+)
 
-#: A window reaches this share of its width beyond itself, on each side.
-OVERHANG = 0.25
+#: Leaves of the global trees, and of those in windows.
+GLOBAL_LEAVES, WINDOW_LEAVES = 30, 10
 
-#: Fewest coarse pixels that a window learns from; with less the global model stands alone.
-MIN_WINDOW_SAMPLES = 20
+#: Most coarse pixels that the global model learns from; of more, so many are drawn all over the
+#: image. A leaf then still has thousands.
+MOST_SAMPLES = 200_000
 
 #: Coarse residuals below this, K, count as equally good: measurement noise is larger.
 RESIDUAL_FLOOR = 0.05
-
-
-@dataclass(frozen=True)
-class LocalModel:
-    """A regressor that holds in one window."""
-
-    tile: Tile
-    regressor: Any
 
 
 class DMS(Sharpener):
@@ -72,73 +71,77 @@ class DMS(Sharpener):
         if thermal.weight is not None:
             weight = weight * thermal.weight.values
         observed = thermal.lst.values
-        self.global_ = self._fit_one(samples.means, observed, weight, trained, leaves=30, seed=0)
-        self.r2_ = _r2(self.global_, samples.means, observed, trained)
-        self.local_ = list(self._fit_windows(samples.means, observed, weight, trained))
-        self.share_ = self._local_share(samples.means, observed, trained)
+        pixels = CoarsePixels(samples.means, observed, weight, trained)
+        chosen = _drawn(trained, self.random_state)
+        means, truth = samples.means[:, chosen].T, observed[chosen]
+        self.global_ = self._fit_one(means, truth, weight[chosen], seed=0)
+        left = truth - self.global_.predict(means)
+        self.r2_ = float(1 - left.var() / max(truth.var(), 1e-12))
+        self.local_ = self._fit_windows(pixels)
+        self.share_ = self._local_share(pixels)
 
-    def _fit_one(
-        self, means: Array, observed: Array, weight: Array, chosen: Array, *, leaves: int, seed: int
-    ) -> Any:
-        regressor = self.regressor
-        if regressor is None:
-            regressor = LeafLinearForest(max_leaf_nodes=leaves)
-        model = clone(regressor)
+    def _fit_one(self, samples: Array, target: Array, weight: Array, *, seed: int) -> Any:
+        """Fit the regressor to samples (n, bands); the trees if none was given."""
+        given = self.regressor
+        model = clone(LeafLinearForest(max_leaf_nodes=GLOBAL_LEAVES) if given is None else given)
         if "random_state" in model.get_params():
-            # A seed of its own for each window: what one draws does not move the next.
             drawn = np.random.SeedSequence([self.random_state, seed]).generate_state(1)
             model.set_params(random_state=int(drawn[0]))
-        weights = (
-            {"sample_weight": weight[chosen]} if has_fit_parameter(model, "sample_weight") else {}
-        )
-        return model.fit(means[:, chosen].T, observed[chosen], **weights)
+        weights = {"sample_weight": weight} if has_fit_parameter(model, "sample_weight") else {}
+        return model.fit(samples, target, **weights)
 
-    def _fit_windows(
-        self, means: Array, observed: Array, weight: Array, trained: Array
-    ) -> Iterator[LocalModel]:
-        if self.window <= 0 or self.window >= max(trained.shape):
-            return
-        reach = math.ceil(OVERHANG * self.window)
-        windows = tiles(trained.shape, core=self.window, reach=reach)
-        for seed, tile in enumerate(windows, start=1):
-            rows, cols = tile.inside(trained.shape)
-            here = trained[rows, cols]
-            if here.sum() >= MIN_WINDOW_SAMPLES:
-                model = self._fit_one(
-                    means[:, rows, cols], observed[rows, cols], weight[rows, cols], here,
-                    leaves=10, seed=seed,
-                )  # fmt: skip
-                yield LocalModel(tile, model)
+    def _fit_windows(self, pixels: CoarsePixels) -> Windows | None:
+        windows = windows_of(pixels.trained, self.window)
+        if not windows:
+            return None
+        if self.regressor is None:
+            like = LeafLinearForest(max_leaf_nodes=WINDOW_LEAVES)
+            return WindowForests.fit(windows, pixels, like, self.random_state)
+        return WindowRegressors.fit(windows, pixels, self._fit_one)
 
-    def _local_share(self, means: Array, observed: Array, trained: Array) -> Array:
-        """Weight of the local models ``(coarse y, coarse x)``, NaN where nothing was trained."""
-        rows, cols = np.ogrid[: trained.shape[0], : trained.shape[1]]
-        everywhere = _predict_with(self.global_, means, trained)
-        local = _predict_windows(
-            self.local_, means, trained, (rows, cols),
-            lambda tile: tile.inside(trained.shape), everywhere,
-        )  # fmt: skip
+    def _local_share(self, pixels: CoarsePixels) -> Array | None:
+        """Coefficients of the local models' weight on the coarse grid; None where there are none.
+
+        It is carried on from the pixels that were trained on to the others.
+        """
+        if self.local_ is None:
+            return None
+        trained = pixels.trained
+        layers = np.where(trained, pixels.means, np.nan).astype(np.float32)
+        rows, cols = (np.arange(n, dtype=np.float64) for n in trained.shape)
+        everywhere, image = _predict_with(self.global_, layers), Feathered.over(trained.shape)
+        parts = parts_of(self.local_.tiles, trained.shape)
+        self.local_.add(layers, (rows[:, None], cols[None, :]), parts, image)
         r_global, r_local = (
-            np.maximum(np.abs(observed - image), RESIDUAL_FLOOR) for image in (everywhere, local)
+            np.maximum(np.abs(pixels.observed - answer), RESIDUAL_FLOOR)
+            for answer in (everywhere, image.mean(everywhere))
         )
-        return np.where(trained, r_local**-2 / (r_local**-2 + r_global**-2), np.nan)
+        share = np.where(trained, r_local**-2 / (r_local**-2 + r_global**-2), np.nan)
+        return self.pair_.coefficients(share)
 
     def _predict_rows(
         self, predictors: Predictors, pair: GridPair, rows: slice
     ) -> tuple[Array, None]:
-        part = predictors.crop((rows, EVERY))
-        values, valid = part.data.values, part.valid
-        everywhere = _predict_with(self.global_, values, valid)
-        if not self.local_:
-            return everywhere.astype(np.float32), None
-        strip = pair.strip(rows)
-        local = _predict_windows(
-            self.local_, values, valid, strip.located(),
-            lambda tile: tile.over(GridPair(pair.coarse, strip.pair.fine)), everywhere,
-        )  # fmt: skip
-        share = strip.evaluate(self.pair_.coefficients(self.share_))
-        kelvin = to_kelvin(share * to_radiance(local) + (1 - share) * to_radiance(everywhere))
-        return kelvin.astype(np.float32), None
+        layers = layers_of(predictors, rows)
+        everywhere = _predict_with(self.global_, layers)
+        if self.local_ is None or self.share_ is None:
+            return everywhere, None
+        strip, image = pair.strip(rows), Feathered.over(everywhere.shape)
+        parts = reached(self.local_.tiles, GridPair(pair.coarse, strip.pair.fine))
+        self.local_.add(layers, strip.located(), parts, image)
+        share = strip.evaluate(self.share_)
+        local, everywhere = to_radiance(image.mean(everywhere)), to_radiance(everywhere)
+        return to_kelvin(share * local + (1 - share) * everywhere).astype(np.float32), None
+
+
+def _drawn(trained: Array, seed: int) -> Array:
+    """Draw from all over the image, if there are more than enough, the pixels to learn from."""
+    places = np.flatnonzero(trained)
+    if places.size <= MOST_SAMPLES:
+        return trained
+    chosen = np.zeros(trained.size, bool)
+    chosen[np.random.default_rng(seed).choice(places, MOST_SAMPLES, replace=False)] = True
+    return chosen.reshape(trained.shape)
 
 
 def homogeneity_weight(samples: CoarseSamples) -> Array:
@@ -151,41 +154,12 @@ def homogeneity_weight(samples: CoarseSamples) -> Array:
     return np.where(most_mixed, weight / 2, weight)
 
 
-def _predict_with(regressor: Any, values: Array, valid: Array) -> Array:
-    """Prediction ``(y, x)`` from `values` ``(band, y, x)`` where valid; NaN elsewhere."""
-    image = np.full(valid.shape, np.nan)
+def _predict_with(regressor: Any, layers: Array) -> Array:
+    """Prediction ``(y, x)`` from layers ``(band, y, x)``; NaN where one has no value."""
+    if isinstance(regressor, LeafLinearForest):
+        return regressor.predict_layers(layers)
+    valid = np.isfinite(layers).all(axis=0)
+    image = np.full(valid.shape, np.nan, np.float32)
     if valid.any():
-        image[valid] = regressor.predict(values[:, valid].T)
+        image[valid] = regressor.predict(layers[:, valid].T)
     return image
-
-
-def _predict_windows(
-    models: list[LocalModel],
-    values: Array,
-    valid: Array,
-    located: tuple[Array, Array],
-    window_of: Callable[[Tile], Window],
-    otherwise: Array,
-) -> Array:
-    """Feathered mean of the local models' predictions; `otherwise` where there are none.
-
-    `located` are the coarse pixel coordinates of the grid that `values` lie on, and `window_of`
-    gives the part of that grid that a tile reaches.
-    """
-    total, weight = np.zeros(valid.shape), np.zeros(valid.shape)
-    for model in models:
-        window = window_of(model.tile)
-        feather = model.tile.feather(located, window)
-        inside = (feather > 0) & valid[window]
-        if inside.any():
-            samples = values[(slice(None), *window)][:, inside].T
-            total[window][inside] += feather[inside] * model.regressor.predict(samples)
-            weight[window][inside] += feather[inside]
-    image: Array = np.where(weight > 0, total / np.where(weight > 0, weight, 1), otherwise)
-    return image
-
-
-def _r2(regressor: Any, means: Array, observed: Array, trained: Array) -> float:
-    truth = observed[trained]
-    left = truth - regressor.predict(means[:, trained].T)
-    return float(1 - left.var() / max(truth.var(), 1e-12))

@@ -41,6 +41,11 @@ class CoarseSamples:
     trained: Array
 
 
+def layers_of(predictors: Predictors, rows: slice) -> Array:
+    """Layers of some fine rows, float32 ``(band, y, x)``, in one piece as compiled loops want."""
+    return np.ascontiguousarray(predictors.crop((rows, EVERY)).data.values, np.float32)
+
+
 def coarsen(pair: GridPair, predictors: Predictors, trained: Array) -> CoarseSamples:
     """Aggregate the predictors to the coarse grid, with how mixed each coarse pixel is.
 
@@ -75,8 +80,7 @@ def _means_and_spreads(pair: GridPair, predictors: Predictors) -> tuple[Array, A
     level = _level(pair.strips(), predictors)
 
     def work(strip: Strip) -> tuple[Window, Array, Array, Array]:
-        layers = predictors.crop((strip.rows, EVERY)).data.values
-        return strip.window, *moments_of(strip, layers, level)
+        return strip.window, *moments_of(strip, layers_of(predictors, strip.rows), level)
 
     share = np.zeros(pair.coarse.shape)
     total, square = np.zeros((2, len(level), *share.shape))

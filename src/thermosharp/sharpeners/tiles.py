@@ -1,7 +1,7 @@
 """Overlapping windows of the coarse grid whose predictions are feathered into one another."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -61,6 +61,29 @@ class Tile:
             rim = np.minimum(at + 0.5 - low, high - 0.5 - at)
             weight = weight * np.clip(rim / self.seam, 0, 1)
         return weight
+
+
+def reached(tiles: Sequence[Tile], pair: GridPair) -> Array:
+    """Rows and columns of the fine grid that each tile reaches, as :meth:`Tile.over` has them.
+
+    Returns
+    -------
+    int64 (tiles, 4)
+        First and one past the last row, and column; equal where it reaches none.
+    """
+    corners = np.array([(*tile.rows, *tile.cols) for tile in tiles], np.float64)
+    between = np.linspace(0, 1, 5)
+    along = [
+        (corners[:, k, None] + (corners[:, k + 1] - corners[:, k])[:, None] * between)
+        for k in (0, 2)
+    ]
+    y, x = np.broadcast_arrays(along[0][:, :, None], along[1][:, None, :])
+    spans = []
+    for at, size in zip(to_pixels(pair.coarse, pair.fine, y, x), pair.fine.shape, strict=True):
+        start = np.clip(at.min(axis=(1, 2)).astype(np.int64) - 1, 0, size)
+        stop = np.clip(at.max(axis=(1, 2)).astype(np.int64) + 2, start, size)
+        spans += [start, stop]
+    return np.stack(spans, axis=1)
 
 
 def part_of(broadcastable: Array, window: Window) -> Window:
