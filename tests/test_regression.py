@@ -5,8 +5,9 @@ import pytest
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from thermosharp.forest import BINNED, _binned
 from thermosharp.kernels.trees import MAX_BINS, grow_tree
-from thermosharp.regression import BINNED, LeafLinearForest, _binned
+from thermosharp.regression import LeafLinearForest
 
 BOOTSTRAP = "bootstrap samples are drawn before weights are known, as in scikit-learn's bagging"
 
@@ -139,7 +140,7 @@ def test_layers_are_predicted_as_samples_are():
 def test_threads_change_nothing(monkeypatch):
     X, y, weight = data(3000)
     one = LeafLinearForest(random_state=0).fit(X, y, weight).predict(X)
-    monkeypatch.setattr("thermosharp.regression.MANY_SAMPLES", 100)
+    monkeypatch.setattr("thermosharp.forest.MANY_SAMPLES", 100)
     many = LeafLinearForest(random_state=0).fit(X, y, weight).predict(X)
     assert one.tobytes() == many.tobytes()
 

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
-from scipy.optimize import minimize
 
 from thermosharp.threads import in_threads
 
@@ -216,6 +215,8 @@ def fit(
     start : AreaProcess, optional
         Amplitudes to start from.
     """
+    from scipy.optimize import minimize  # takes a quarter of a second
+
     footprint = Footprint.of(blur)
     values = np.concatenate([block.value for block in blocks])
     level, variance = float(values.mean()), max(float(values.var()), 1e-4)

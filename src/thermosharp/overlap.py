@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 from scipy import ndimage, sparse
-from scipy.interpolate import RectBivariateSpline
 
 Array = NDArray[Any]
 
@@ -290,6 +289,8 @@ def _centres(coarse: GeoBox, fine: GeoBox) -> tuple[Array, Array]:
 
     Computed at nodes and interpolated: transforming millions of points takes seconds.
     """
+    from scipy.interpolate import RectBivariateSpline  # takes a third of a second
+
     nodes = [np.linspace(0, n, max(4, n // NODE_SPACING + 2)) for n in fine.shape]
     exact = to_pixels(fine, coarse, *np.meshgrid(*nodes, indexing="ij"))
     centres = [np.arange(n) + 0.5 for n in fine.shape]

@@ -172,7 +172,7 @@ def grow_tree(
         What a unit of each feature is, for the ridge; inf for a feature that does not vary.
     max_leaf_nodes, min_samples_leaf : int
     shrinkage, extrapolation : float
-        See :class:`thermosharp.regression.LeafLinearForest`.
+        See :class:`thermosharp.forest.Forest`.
     left, right, feature, threshold : (nodes,), models : (nodes, features + 3)
         The tree, filled in place.
     """

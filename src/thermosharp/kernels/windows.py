@@ -36,7 +36,7 @@ def grow_windows(
         Of the bootstrap samples of each window.
     most_bins, max_leaf_nodes, min_samples_leaf : int
     shrinkage, extrapolation : float
-        See :class:`thermosharp.regression.LeafLinearForest`.
+        See :class:`thermosharp.forest.Forest`.
     left, right, feature, threshold : (windows, trees, nodes), models : (..., features + 3)
         The forests, filled in place.
     """

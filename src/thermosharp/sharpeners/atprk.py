@@ -7,7 +7,6 @@ import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from scipy import fft
-from scipy.signal import fftconvolve
 
 from thermosharp.grids import STRIP_PAD, GridPair, common_window
 from thermosharp.overlap import overlap_of, spline_coefficients
@@ -94,6 +93,8 @@ class ATPRK(Sharpener):
         rows, cols = self.weights_.shape
         spikes = np.zeros((rows * NODES, cols * NODES))
         spikes[NODES // 2 :: NODES, NODES // 2 :: NODES] = self.weights_
+        from scipy.signal import fftconvolve  # takes half a second
+
         at_nodes = fftconvolve(spikes, self.covariance_.of_point_and_area(), mode="same")
         grid = self.pair_.coarse
         transform = grid.transform * Affine.scale(1 / NODES)

@@ -3,12 +3,10 @@
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import clone
-from sklearn.utils.validation import has_fit_parameter
 
+from thermosharp.forest import Forest
 from thermosharp.grids import GridPair
 from thermosharp.radiometry import to_kelvin, to_radiance
-from thermosharp.regression import LeafLinearForest
 from thermosharp.scenes import Predictors, ThermalScene
 from thermosharp.sharpeners.base import Array, Sharpener
 from thermosharp.sharpeners.samples import CoarseSamples, coarsen, layers_of
@@ -82,11 +80,16 @@ class DMS(Sharpener):
 
     def _fit_one(self, samples: Array, target: Array, weight: Array, *, seed: int) -> Any:
         """Fit the regressor to samples (n, bands); the trees if none was given."""
-        given = self.regressor
-        model = clone(LeafLinearForest(max_leaf_nodes=GLOBAL_LEAVES) if given is None else given)
+        drawn = int(np.random.SeedSequence([self.random_state, seed]).generate_state(1)[0])
+        if self.regressor is None:
+            forest = Forest(max_leaf_nodes=GLOBAL_LEAVES, random_state=drawn)
+            return forest.grow(np.ascontiguousarray(samples), target, weight)
+        from sklearn.base import clone
+        from sklearn.utils.validation import has_fit_parameter
+
+        model = clone(self.regressor)
         if "random_state" in model.get_params():
-            drawn = np.random.SeedSequence([self.random_state, seed]).generate_state(1)
-            model.set_params(random_state=int(drawn[0]))
+            model.set_params(random_state=drawn)
         weights = {"sample_weight": weight} if has_fit_parameter(model, "sample_weight") else {}
         return model.fit(samples, target, **weights)
 
@@ -95,7 +98,7 @@ class DMS(Sharpener):
         if not windows:
             return None
         if self.regressor is None:
-            like = LeafLinearForest(max_leaf_nodes=WINDOW_LEAVES)
+            like = Forest(max_leaf_nodes=WINDOW_LEAVES)
             return WindowForests.fit(windows, pixels, like, self.random_state)
         return WindowRegressors.fit(windows, pixels, self._fit_one)
 
@@ -156,7 +159,7 @@ def homogeneity_weight(samples: CoarseSamples) -> Array:
 
 def _predict_with(regressor: Any, layers: Array) -> Array:
     """Prediction ``(y, x)`` from layers ``(band, y, x)``; NaN where one has no value."""
-    if isinstance(regressor, LeafLinearForest):
+    if isinstance(regressor, Forest):
         return regressor.predict_layers(layers)
     valid = np.isfinite(layers).all(axis=0)
     image = np.full(valid.shape, np.nan, np.float32)

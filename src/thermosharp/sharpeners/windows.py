@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from thermosharp.regression import LeafLinearForest
+from thermosharp.forest import Forest
 from thermosharp.sharpeners.tiles import Tile, tiles
 from thermosharp.threads import in_threads
 
@@ -97,7 +97,7 @@ def windows_of(trained: Array, window: int) -> list[Tile]:
 
 @dataclass(frozen=True)
 class WindowForests:
-    """A :class:`LeafLinearForest` in each window, all grown and walked in compiled loops.
+    """A :class:`Forest` in each window, all grown and walked in compiled loops.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class WindowForests:
 
     @classmethod
     def fit(
-        cls, tiles: list[Tile], pixels: CoarsePixels, like: LeafLinearForest, seed: int
+        cls, tiles: list[Tile], pixels: CoarsePixels, like: Forest, seed: int
     ) -> "WindowForests":
         """Grow a forest in each tile, with the options of `like`."""
         from thermosharp.kernels.windows import grow_windows
