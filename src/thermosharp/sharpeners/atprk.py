@@ -93,9 +93,7 @@ class ATPRK(Sharpener):
         rows, cols = self.weights_.shape
         spikes = np.zeros((rows * NODES, cols * NODES))
         spikes[NODES // 2 :: NODES, NODES // 2 :: NODES] = self.weights_
-        from scipy.signal import fftconvolve  # takes half a second
-
-        at_nodes = fftconvolve(spikes, self.covariance_.of_point_and_area(), mode="same")
+        at_nodes = _convolved(spikes, self.covariance_.of_point_and_area())
         grid = self.pair_.coarse
         transform = grid.transform * Affine.scale(1 / NODES)
         return GeoBox(at_nodes.shape, transform, grid.crs), spline_coefficients(at_nodes, 3)
@@ -151,7 +149,7 @@ def _dual_weights(residual: Array, known: Array, covariance: Covariance) -> Arra
     for _ in range(200):
         if norm <= target:
             break
-        image = known * (fftconvolve(direction, kernel, mode="same") + noise * direction)
+        image = known * (_convolved(direction, kernel) + noise * direction)
         step = norm / float((direction * image).sum())
         solution = solution + step * direction
         left = left - step * image
@@ -201,3 +199,10 @@ def _line(coefficients: Array, layers: Array) -> Array:
     """Evaluate the regression on layers ``(band, y, x)``."""
     plane: Array = coefficients[0] + np.tensordot(coefficients[1:], layers, axes=1)
     return plane
+
+
+def _convolved(image: Array, kernel: Array) -> Array:
+    from scipy.signal import fftconvolve  # its import takes half a second: only where it is used
+
+    result: Array = fftconvolve(image, kernel, mode="same")
+    return result
