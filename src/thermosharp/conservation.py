@@ -256,12 +256,15 @@ def _add(stencil: Stencil, part: Stencil, window: Window, shape: tuple[int, ...]
 
 
 def _apply(stencil: Stencil, image: Array) -> Array:
-    """Apply an operator to a coarse image."""
-    result = np.zeros_like(image)
+    """Apply an operator to a coarse image, in single precision: residuals are small numbers."""
+    image = image.astype(np.float32)
+    result, scratch = np.zeros_like(image), np.empty_like(image)
     for (down, along), weights in stencil.items():
         rows, other_rows = _shifted(down, image.shape[0])
         cols, other_cols = _shifted(along, image.shape[1])
-        result[rows, cols] += weights[rows, cols] * image[other_rows, other_cols]
+        term = scratch[rows, cols]
+        np.multiply(weights[rows, cols], image[other_rows, other_cols], out=term)
+        result[rows, cols] += term
     return result
 
 

@@ -53,14 +53,16 @@ def solve_leaf(
         for k in range(features):
             centre[k] += share * samples[i, k]
     normal, moment = np.zeros((features, features)), np.zeros(features)
-    z = np.empty(features)
+    z, unit = np.empty(features), 1.0 / scale
     for i in members:
         share = (weight[i] + even) / total
         for k in range(features):
-            z[k] = (samples[i, k] - centre[k]) / scale[k]
-            moment[k] += share * z[k] * (target[i] - level)
+            z[k] = (samples[i, k] - centre[k]) * unit[k]
+            heavy = share * z[k]
+            moment[k] += heavy * (target[i] - level)
+            row = normal[k]
             for m in range(k + 1):
-                normal[k, m] += share * z[k] * z[m]
+                row[m] += heavy * z[m]
     for k in range(features):
         normal[k, k] += max(shrinkage, 1e-9)
     _solve(normal, moment)

@@ -14,6 +14,9 @@ from thermosharp.kernels.trees import bin_codes, bin_edges, grow_tree
 
 Array = NDArray[Any]
 
+#: Pixels of a window, evenly spaced, that are enough to cut its bins by.
+BINNED = 256
+
 
 @njit(cache=True, nogil=True)
 def grow_windows(
@@ -53,9 +56,10 @@ def grow_windows(
                         samples[i, k] = means[k, y, x]
                     target[i], trust[i] = observed[y, x], weight[y, x]
                     i += 1
-        ordered, scale = np.empty((features, n)), np.empty(features)
+        some = max(1, n // BINNED)
+        ordered, scale = np.empty((features, (n + some - 1) // some)), np.empty(features)
         for k in range(features):
-            ordered[k] = np.sort(samples[:, k])
+            ordered[k] = np.sort(samples[::some, k])
             level, spread = samples[:, k].mean(), samples[:, k].std()
             scale[k] = spread if spread > 1e-12 * abs(level) else np.inf
         edges, bins = bin_edges(ordered, most_bins)

@@ -58,25 +58,43 @@ def coarsen(pair: GridPair, predictors: Predictors, trained: Array) -> CoarseSam
     NothingToLearn
         No band varies over the coarse pixels in `trained`.
     """
-    means, spreads = _means_and_spreads(pair, predictors)
+    share, means, spreads, level = _sums(pair, predictors)
+    share[share <= LEAST_SHARE] = np.nan
+
+    def work(band: int) -> bool:
+        """Finish a band in place, for they are large; tell whether it varies."""
+        mean, spread = means[band], spreads[band]
+        mean /= share
+        spread /= share
+        spread -= mean**2
+        np.sqrt(np.maximum(spread, 0, out=spread), out=spread)
+        mean += level[band]
+        values = mean[trained]
+        floor = np.maximum(values.std(), np.finfo(np.float32).tiny)
+        spread /= np.maximum(np.abs(mean), floor)
+        return bool(np.ptp(values) > 1e-6 * np.abs(values).max())
+
     heterogeneity = np.zeros(trained.shape)
-    for mean, spread in zip(means, spreads, strict=True):
-        floor = np.maximum(mean[trained].std(), np.finfo(np.float32).tiny)
-        heterogeneity += spread / np.maximum(np.abs(mean), floor)
-    values = means[:, trained]
-    if not (np.ptp(values, axis=1) > 1e-6 * np.abs(values).max(axis=1)).any():
+    varies = []
+    for band, various in enumerate(in_threads(work, range(len(means)))):
+        heterogeneity += spreads[band]
+        varies.append(various)
+    if not any(varies):
         raise NothingToLearn(
             f"{predictors.name}: the predictors are constant",
             expected="at least one layer that varies from place to place",
-            came=f"{len(values)} layer(s) without any variation over {trained.sum()} LST pixels",
+            came=f"{len(means)} layer(s) without any variation over {trained.sum()} LST pixels",
             advice="check that the fine image is the right one and not an empty export",
         )
     return CoarseSamples(means, heterogeneity / len(means), trained)
 
 
-def _means_and_spreads(pair: GridPair, predictors: Predictors) -> tuple[Array, Array]:
-    """Area mean and standard deviation of each band, ``(band, y, x)``; NaN without any value."""
-    # Centred first: the variance of a small spread on a large mean would drown in rounding.
+def _sums(pair: GridPair, predictors: Predictors) -> tuple[Array, Array, Array, Array]:
+    """Share of each coarse pixel that has values; sums of them and of their squares by band.
+
+    Above a level of each band, which comes last: the variance of a small spread on a large mean
+    would drown in rounding.
+    """
     level = _level(pair.strips(), predictors)
 
     def work(strip: Strip) -> tuple[Window, Array, Array, Array]:
@@ -88,14 +106,7 @@ def _means_and_spreads(pair: GridPair, predictors: Predictors) -> tuple[Array, A
         share[window] += part
         total[(EVERY, *window)] += first
         square[(EVERY, *window)] += second
-    share[share <= LEAST_SHARE] = np.nan
-    for mean, spread, middle in zip(total, square, level, strict=True):  # in place: they are large
-        mean /= share
-        spread /= share
-        spread -= mean**2
-        np.sqrt(np.maximum(spread, 0, out=spread), out=spread)
-        mean += middle
-    return total, square
+    return share, total, square, level
 
 
 def _level(strips: Iterable[Strip], predictors: Predictors) -> Array:

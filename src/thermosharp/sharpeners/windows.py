@@ -21,7 +21,7 @@ OVERHANG = 0.25
 MIN_WINDOW_SAMPLES = 20
 
 #: Bins a feature in the trees of a window: it holds a few hundred pixels, and a leaf ten.
-WINDOW_BINS = 64
+WINDOW_BINS = 32
 
 #: Windows that one thread grows at a time.
 BATCH = 64
