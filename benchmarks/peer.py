@@ -1,6 +1,6 @@
 """Sharpen with pyDMS: run by a Python that has `python-dms`, for benchmarks/speed.py.
 
-python peer.py FINE LST OUT WINDOW SEED: writes OUT and prints the seconds it took, imports left out.
+python peer.py FINE LST OUT WINDOW SEED: writes OUT, prints the seconds it took, imports left out.
 """
 
 import sys
@@ -12,7 +12,7 @@ from pyDMS.pyDMS import DecisionTreeSharpener
 
 fine, lst, out, window, seed = sys.argv[1:]
 start = time.perf_counter()
-np.random.seed(int(seed))
+np.random.seed(int(seed))  # noqa: NPY002 - what the peer draws from
 sharpener = DecisionTreeSharpener(
     highResFiles=[fine],
     lowResFiles=[lst],

@@ -1,4 +1,4 @@
-"""The accuracy benchmark on cases made up on the spot."""
+"""The benchmarks on cases made up on the spot."""
 
 import subprocess
 import sys
@@ -7,8 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import thermosharp as ts
 from scenes_for_tests import geobox, known_scene
 from test_cli import geotiff
+from thermosharp.grids import GridPair
+from thermosharp.products.raster import inspect, read
+from thermosharp.radiometry import to_kelvin, to_radiance
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "accuracy.py"
 
@@ -95,3 +99,33 @@ def test_runs_without_a_peer(cases):
 
 def test_a_folder_without_cases(tmp_path):
     assert "no case" in benchmark(tmp_path, expect=2).stderr
+
+
+def test_speed_of_a_small_scene(tmp_path):
+    page = tmp_path / "speed.md"
+    script = Path(__file__).parents[1] / "benchmarks" / "speed.py"
+    command = [sys.executable, script, "--sizes", "105x4", "--pairs", "1", "--write", page]
+    done = subprocess.run([*command, "--work", tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    jobs = {"dms, window 0", "dms, window 15", "detail"}
+    for rows in (table(text, "105 x 105 x 4"), table(text, "seconds")):
+        assert set(rows) == jobs
+        assert all(float(list(row.values())[-1]) > 0 for row in rows.values())
+    assert "faster than the peer" not in text
+    assert page.with_suffix(".png").stat().st_size > 5_000
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
+
+
+def test_scene_for_speed_is_the_mean_of_its_truth(tmp_path):
+    sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+    from scenes import make
+
+    make(tmp_path, 70, bands=4)
+    thermal, fine = ts.open_thermal(tmp_path / "lst.tif"), ts.open_predictors(tmp_path / "fine.tif")
+    truth = read(inspect(tmp_path / "truth.tif"))[0]
+    pair = GridPair(thermal.geobox, fine.geobox)
+    means = to_kelvin(pair.aggregate(to_radiance(truth.astype(float))))
+    gap = thermal.lst.values - means
+    assert abs(gap.mean()) < 0.03
+    assert gap.std() == pytest.approx(0.1, rel=0.3)

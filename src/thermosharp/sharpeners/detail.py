@@ -44,7 +44,7 @@ GAP = 2.0
 CALIBRATION = 1.22
 
 #: Radius, in coarse pixels, over which the misfit is looked at.
-MISFIT = 1.0
+MISFIT = 2.0
 
 #: The variance is at most multiplied or divided by this for contrast and misfit together.
 MOST_UNEVEN = 4.0
