@@ -11,8 +11,9 @@ from odc.geo.geobox import GeoBox
 from thermosharp.errors import NoOverlap, OutputTooLarge
 from thermosharp.extents import Extent, lattice_over
 from thermosharp.findings import Finding
-from thermosharp.grids import common_window, in_degrees, shared_window
+from thermosharp.grids import common_window, in_degrees, shared_window, strips_of
 from thermosharp.scenes import SharpenedScene, ThermalScene, Window, raster
+from thermosharp.storage import empty, release
 
 #: Largest output that is put together in memory.
 MOST_PIXELS = 500_000_000
@@ -123,14 +124,22 @@ def place(sharp: SharpenedScene, fine: GeoBox, coarse: GeoBox, extent: Extent) -
     if extent.output == "overlap":
         return sharp
     target = output_geobox(fine, coarse, extent)
-    shown = extent.inside(target) if extent.cut else np.ones(target.shape, bool)
 
     def put(layer: xr.DataArray) -> xr.DataArray:
-        values = np.where(shown, _pasted(layer.values, sharp.geobox, target), np.nan)
-        return raster(values.astype(layer.dtype), target, **layer.attrs)
+        image = empty(target.shape, layer.dtype)
+        for rows in strips_of(target.shape):
+            strip = target[rows, :]
+            part = _pasted(layer.values, sharp.geobox, strip)
+            if extent.cut:
+                part[~extent.inside(strip)] = np.nan
+            image[rows] = part
+            release(image)
+            release(layer.values)
+        return raster(image, target, **layer.attrs)
 
     lst = put(sharp.lst)
-    written = int(np.isfinite(lst.values).sum())
+    written = sum(int(np.isfinite(lst.values[rows]).sum()) for rows in strips_of(target.shape))
+    release(lst.values)
     return replace(
         sharp,
         lst=lst,

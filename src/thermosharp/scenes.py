@@ -18,6 +18,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from thermosharp.findings import Finding
+from thermosharp.storage import in_file, release
 
 Window = tuple[slice, slice]
 
@@ -158,8 +159,15 @@ class PredictorStack:
         return finite
 
     def crop(self, window: Window) -> "PredictorStack":
-        """Return the part of the stack under a window ``(rows, columns)`` of slices."""
-        return replace(self, data=self.data[(slice(None), *window)])
+        """Return the part of the stack under a window ``(rows, columns)`` of slices.
+
+        Of layers that are too large for the memory and lie in a file it is a copy.
+        """
+        part = self.data[(slice(None), *window)]
+        if in_file(part.values):
+            part = part.copy()
+            release(self.data.values)
+        return replace(self, data=part)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from thermosharp.errors import WriteFailed
 
 #: Arrays of more bytes than this live in a file.
-IN_MEMORY = 200_000_000
+IN_MEMORY = 300_000_000
 
 #: Where the file hierarchy standard wants large temporary files: /tmp often is memory itself.
 _ROOMY = Path("/var/tmp")
@@ -50,16 +50,26 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     return np.frombuffer(pages, kind).reshape(shape)
 
 
+def in_file(array: NDArray[Any]) -> bool:
+    """Tell whether an array, or what it is a part of, lives in a file of :func:`empty`."""
+    return _pages(array) is not None
+
+
 def release(array: NDArray[Any]) -> None:
     """Let go of the memory that an array of :func:`empty`, or a part of one, holds for a file.
 
     Nothing is lost: what is touched again comes back from the file. Plain arrays stay as they are.
     """
+    pages = _pages(array)
+    if pages is not None and hasattr(pages, "madvise"):  # Windows takes pages back by itself
+        pages.madvise(mmap.MADV_DONTNEED)
+
+
+def _pages(array: NDArray[Any]) -> mmap.mmap | None:
     base: Any = array
     while base is not None and not isinstance(base, mmap.mmap):
         base = base.obj if isinstance(base, memoryview) else getattr(base, "base", None)
-    if base is not None and hasattr(base, "madvise"):  # Windows takes pages back by itself
-        base.madvise(mmap.MADV_DONTNEED)
+    return base
 
 
 def _folder() -> str:

@@ -16,6 +16,7 @@ from thermosharp.products.bands import distinct
 from thermosharp.products.dates import day_of, gap
 from thermosharp.products.layers import Plan
 from thermosharp.scenes import PredictorStack, Window, raster
+from thermosharp.storage import empty
 
 #: Days between thermal and fine image from which the surface may have changed, or surely has.
 LONG_GAP, VERY_LONG_GAP = 15, 45
@@ -79,6 +80,8 @@ class PredictorImage:
     def open(self, window: Window | None = None) -> PredictorStack:
         """Read the predictors, or only those under a window of the fine grid.
 
+        What is too large for the memory is kept in a temporary file, decoded.
+
         Parameters
         ----------
         window : (slice, slice), optional
@@ -96,15 +99,17 @@ class PredictorImage:
         window = _inside(window, self.geobox)
         images = (self, *self.more)
         plans = [image.plan() for image in images]
-        parts, findings = [], list(self.findings)
+        shape = self.geobox[window].shape
+        values = empty((sum(len(plan.order) for plan in plans), *shape), np.float32)
+        findings, place = list(self.findings), 0
         for plan in plans:
-            values, noticed = plan.read(self.geobox, window)
-            parts.append(values)
-            findings.extend(noticed)
+            into = values[place : place + len(plan.order)]
+            findings.extend(plan.read(self.geobox, window, into))
+            place += len(plan.order)
         told, *more = (image._provenance(plan) for image, plan in zip(images, plans, strict=True))
         return PredictorStack(
             name=self.name,
-            data=raster(parts[0] if not more else np.concatenate(parts), self.geobox[window]),
+            data=raster(values, self.geobox[window]),
             bands=distinct([name for plan in plans for name in plan.order]),
             acquired=self.acquired,
             provenance={**told, "more": more} if more else told,

@@ -13,8 +13,10 @@ from thermosharp.findings import Finding
 from thermosharp.products import raster, warp
 from thermosharp.products.raster import RasterInfo
 from thermosharp.scenes import Window
+from thermosharp.storage import release
 
-_STRIP = 2048  # target rows read at a time
+#: Target rows read at a time: whole blocks of most GeoTIFFs, and of JPEG 2000 as Sentinel-2 has it.
+_STRIP, _TALL_STRIP = 512, 1024
 
 #: No layer holds numbers as large; programs fill with the largest of float32 or float64.
 HUGE = 1e30
@@ -183,8 +185,8 @@ class Mask:
     invalid: frozenset[int]
     unseen: int = 0
 
-    def onto(self, target: GeoBox, window: Window) -> tuple[NDArray[np.bool_], float]:
-        """Return the untrusted pixels ``(y, x)`` of a window, and their share of those imaged.
+    def onto(self, target: GeoBox, window: Window) -> tuple[NDArray[np.bool_], int, int]:
+        """Mark the untrusted pixels ``(y, x)`` of a window; count those imaged, of them and in all.
 
         Nearest neighbour: classes have no mean. Where the mask does not reach, nothing is known
         and nothing is trusted.
@@ -193,8 +195,8 @@ class Mask:
         classes = warp.carry(layer.read, layer.geobox, target, window=window, method="nearest")[0]
         seen = np.isfinite(classes) & (classes != self.unseen)
         untrusted = np.isin(classes, list(self.invalid))
-        share = float((untrusted & seen).sum() / seen.sum()) if seen.any() else 0.0
-        return untrusted | ~np.isfinite(classes), share
+        masked = int((untrusted & seen).sum())
+        return untrusted | ~np.isfinite(classes), masked, int(seen.sum())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,29 +220,37 @@ class Plan:
     decoding: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
-    def read(
-        self, target: GeoBox, window: Window
-    ) -> tuple[NDArray[np.float32], tuple[Finding, ...]]:
-        """Read all bands ``(band, y, x)`` on a window of the target grid, and what was noticed."""
-        shape = tuple(part.stop - part.start for part in window)
-        values = np.empty((len(self.order), *shape), np.float32)
-        for layer in self.layers:
-            into = [self.order.index(band.name) for band in layer.bands]
-            for strip in _strips(window[0]):
-                rows = slice(strip.start - window[0].start, strip.stop - window[0].start)
-                values[into, rows] = layer.onto(target, (strip, window[1]))
-        findings = list(self.findings)
-        for mask in self.masks:
-            untrusted, share = mask.onto(target, window)
-            values[:, untrusted] = np.nan
-            findings.append(_masked(mask, share))
-        return values, tuple(findings)
+    def read(self, target: GeoBox, window: Window, into: NDArray[np.float32]) -> tuple[Finding, ...]:
+        """Read all bands on a window of the target grid, and say what was noticed.
+
+        Strip by strip, `into` an array (band, y, x).
+        """
+        counts = {mask.band.info.path.name: [0, 0] for mask in self.masks}
+        for strip in _strips(window[0], self._strip):
+            rows = slice(strip.start - window[0].start, strip.stop - window[0].start)
+            for layer in self.layers:
+                places = [self.order.index(band.name) for band in layer.bands]
+                into[places, rows] = layer.onto(target, (strip, window[1]))
+            for mask in self.masks:
+                untrusted, masked, seen = mask.onto(target, (strip, window[1]))
+                into[:, rows][:, untrusted] = np.nan
+                count = counts[mask.band.info.path.name]
+                count[0], count[1] = count[0] + masked, count[1] + seen
+            release(into)
+        shares = [masked / seen if seen else 0.0 for masked, seen in counts.values()]
+        told = [_masked(mask, share) for mask, share in zip(self.masks, shares, strict=True)]
+        return (*self.findings, *told)
+
+    @property
+    def _strip(self) -> int:
+        paths = {band.info.path for layer in self.layers for band in layer.bands}
+        return _TALL_STRIP if any(path.suffix.lower() == ".jp2" for path in paths) else _STRIP
 
 
-def _strips(rows: slice) -> Iterator[slice]:
+def _strips(rows: slice, height: int) -> Iterator[slice]:
     """Cut rows at multiples of a fixed number, to bound memory."""
-    for start in range(rows.start // _STRIP * _STRIP, rows.stop, _STRIP):
-        yield slice(max(start, rows.start), min(start + _STRIP, rows.stop))
+    for start in range(rows.start // height * height, rows.stop, height):
+        yield slice(max(start, rows.start), min(start + height, rows.stop))
 
 
 def _masked(mask: Mask, share: float) -> Finding:
