@@ -34,15 +34,15 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
     if size <= IN_MEMORY:
         return np.empty(shape, kind)
-    folder = _folder()
+    place = folder()
     try:
-        with tempfile.TemporaryFile(dir=folder) as file:
+        with tempfile.TemporaryFile(dir=place) as file:
             _reserve(file.fileno(), size)
             # The mapping holds the file open on its own.
             pages = mmap.mmap(file.fileno(), size)
     except OSError as error:
         raise WriteFailed(
-            f"There is no room for {size / 1e9:.1f} GB of temporary data in {folder}",
+            f"There is no room for {size / 1e9:.1f} GB of temporary data in {place}",
             expected="that much free disk space",
             came=error.strerror or type(error).__name__,
             advice="free some, or let the environment variable TMPDIR name a roomier folder",
@@ -72,7 +72,8 @@ def _pages(array: NDArray[Any]) -> mmap.mmap | None:
     return base
 
 
-def _folder() -> str:
+def folder() -> str:
+    """Where large temporary files go."""
     roomy = "TMPDIR" not in os.environ and _ROOMY.is_dir() and os.access(_ROOMY, os.W_OK)
     return str(_ROOMY) if roomy else tempfile.gettempdir()
 

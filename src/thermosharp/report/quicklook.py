@@ -24,12 +24,15 @@ from odc.geo.xr import xr_reproject
 
 from thermosharp.errors import MissingCRS
 from thermosharp.scenes import SharpenedScene, raster
+from thermosharp.storage import release
 
 #: Side length in pixels above which images are averaged before they are drawn.
 MAX_PIXELS = 1600
 #: Width of the close-up in coarse pixels: wide enough for a quarter of a town, few enough to count.
 CLOSE_UP_PIXELS = 55
 CELSIUS_ZERO = 273.15
+#: Rows of blocks that are averaged at a time.
+_BLOCKS = 64
 DPI = 150
 INK, MUTED, MISSING, FRAME = "#1a1a1a", "#6b6b6b", "#d9d9d9", "#35c9c3"
 
@@ -105,16 +108,21 @@ def quicklook(sharp: SharpenedScene, *, celsius: bool = False) -> bytes:
 
 def block_mean(values: NDArray[np.floating], step: int) -> NDArray[np.floating]:
     """Mean of step x step blocks ``(y, x)``, leaving NaN out; blocks at the rim may be smaller."""
-    rows = np.arange(0, values.shape[0], step)
     columns = np.arange(0, values.shape[1], step)
-    finite = np.isfinite(values)
 
     def block_sum(array: NDArray[np.floating]) -> NDArray[np.floating]:
+        rows = np.arange(0, array.shape[0], step)
         return np.add.reduceat(np.add.reduceat(array, rows, axis=0), columns, axis=1)
 
-    count = block_sum(finite.astype(np.float32))
-    total = block_sum(np.where(finite, values, np.float32(0)))
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    means = []
+    for top in range(0, values.shape[0], step * _BLOCKS):  # an image may be larger than the memory
+        part = values[top : top + step * _BLOCKS]
+        finite = np.isfinite(part)
+        count = block_sum(finite.astype(np.float32))
+        total = block_sum(np.where(finite, part, np.float32(0)))
+        means.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+        release(values)
+    return np.concatenate(means)
 
 
 def _decimated(sharp: SharpenedScene) -> tuple[NDArray[np.floating], int]:
@@ -336,8 +344,8 @@ def _subtitle(sharp: SharpenedScene) -> str:
     if isinstance(when, datetime):
         parts[0] += f", {when:%H:%M} UTC"
     parts.append(f"method {sharp.method}")
-    if not np.isfinite(sharp.lst.values).any():
+    if not sharp.diagnostics.fine_written:
         parts.append("no pixel was sharpened")
-    elif not np.isfinite(sharp.lst.values).all():
+    elif sharp.diagnostics.fine_written < sharp.lst.size:
         parts.append("grey: cloud, bad quality or no data")
     return "  ·  ".join(parts)

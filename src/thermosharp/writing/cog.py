@@ -1,13 +1,42 @@
-"""Cloud Optimized GeoTIFFs, made in memory."""
+"""Cloud Optimized GeoTIFFs: small ones made in memory, large ones strip by strip in a file."""
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.io import MemoryFile
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader, DatasetWriter, MemoryFile
+from rasterio.shutil import copy
+from rasterio.windows import Window
+
+from thermosharp.errors import WriteFailed
+from thermosharp.storage import folder, release
+
+#: Images of more bytes than this are made in a file.
+IN_MEMORY = 200_000_000
+
+#: Pixels a side of a block.
+BLOCK = 512
+
+#: How blocks are packed, overviews made, and statistics kept.
+OPTIONS = {
+    "compress": "DEFLATE",
+    "predictor": "YES",
+    "blocksize": BLOCK,
+    "overview_resampling": "AVERAGE",
+    "bigtiff": "IF_SAFER",
+    "statistics": "YES",
+    "num_threads": "ALL_CPUS",
+}
+
+#: Memory that GDAL may keep blocks in while it makes a large image, bytes.
+CACHE = 128_000_000
 
 
 def cog_bytes(
@@ -40,9 +69,61 @@ def cog_bytes(
         Deflated, 512 pixel blocks, averaged overviews (nodata left out), statistics embedded.
     """
     values = values[np.newaxis] if values.ndim == 2 else values
+    with MemoryFile() as memory:
+        with memory.open(driver="COG", **_profile(values, geobox, nodata), **OPTIONS) as dataset:
+            dataset.write(values)
+            _describe(dataset, descriptions, unit, tags)
+        return bytes(memory.getbuffer())
+
+
+def cog_file(
+    values: NDArray[Any],
+    geobox: GeoBox,
+    *,
+    descriptions: Iterable[str] = (),
+    unit: str = "",
+    tags: Mapping[str, str] | None = None,
+    nodata: float | None = math.nan,
+) -> BinaryIO:
+    """Make the same as :func:`cog_bytes` in a temporary file, with little memory for any size.
+
+    GDAL can lose a write error when it closes a file: what is there is read again and compared.
+
+    Returns
+    -------
+    binary file
+        Open for reading; gone when it is closed.
+
+    Raises
+    ------
+    WriteFailed
+        The disk has no room for it, and for the image before it is packed.
+    """
+    values = values[np.newaxis] if values.ndim == 2 else values
+    layout = {"driver": "GTiff", "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
+    profile = {**_profile(values, geobox, nodata), **layout, "bigtiff": "IF_SAFER"}
+    with TemporaryDirectory(dir=folder(), ignore_cleanup_errors=True) as scratch:
+        plain, packed = (Path(scratch) / name for name in ("plain.tif", "packed.tif"))
+        try:
+            with rasterio.Env(GDAL_CACHEMAX=CACHE):
+                with rasterio.open(plain, "w", **profile) as dataset:
+                    _describe(dataset, descriptions, unit, tags)
+                    for rows, window in _strips(values):
+                        dataset.write(values[:, rows], window=window)
+                        release(values)
+                copy(plain, packed, driver="COG", **OPTIONS)
+                with rasterio.open(packed, num_threads="ALL_CPUS") as dataset:
+                    whole = _same(dataset, values)
+        except (RasterioError, OSError) as error:
+            raise _no_room(scratch) from error
+        if not whole:
+            raise _no_room(scratch)
+        return packed.open("rb")
+
+
+def _profile(values: NDArray[Any], geobox: GeoBox, nodata: float | None) -> dict[str, Any]:
     count, height, width = values.shape
-    profile = {
-        "driver": "COG",
+    return {
         "dtype": values.dtype,
         "count": count,
         "height": height,
@@ -50,19 +131,38 @@ def cog_bytes(
         "nodata": nodata,
         "crs": str(geobox.crs),
         "transform": geobox.transform,
-        "compress": "DEFLATE",
-        "predictor": "YES",
-        "blocksize": 512,
-        "overview_resampling": "AVERAGE",
-        "bigtiff": "IF_SAFER",
-        "statistics": "YES",
-        "num_threads": "ALL_CPUS",
     }
-    with MemoryFile() as memory:
-        with memory.open(**profile) as dataset:
-            dataset.write(values)
-            dataset.update_tags(**(tags or {}))
-            for band, description in enumerate(descriptions, start=1):
-                dataset.set_band_description(band, description)
-                dataset.set_band_unit(band, unit)
-        return bytes(memory.getbuffer())
+
+
+def _describe(
+    dataset: DatasetWriter, descriptions: Iterable[str], unit: str, tags: Mapping[str, str] | None
+) -> None:
+    dataset.update_tags(**(tags or {}))
+    for band, description in enumerate(descriptions, start=1):
+        dataset.set_band_description(band, description)
+        dataset.set_band_unit(band, unit)
+
+
+def _strips(values: NDArray[Any]) -> Iterable[tuple[slice, Window]]:
+    height, width = values.shape[1:]
+    for top in range(0, height, BLOCK):
+        rows = slice(top, min(top + BLOCK, height))
+        yield rows, Window(0, top, width, rows.stop - top)
+
+
+def _same(dataset: DatasetReader, values: NDArray[Any]) -> bool:
+    for rows, window in _strips(values):
+        stored = dataset.read(window=window)
+        if not np.array_equal(stored, values[:, rows], equal_nan=values.dtype.kind == "f"):
+            return False
+        release(values)
+    return True
+
+
+def _no_room(where: str) -> WriteFailed:
+    return WriteFailed(
+        f"An image could not be packed in {where}",
+        expected="free disk space for it, packed and not",
+        came="a file that is cut short",
+        advice="free some, or let the environment variable TMPDIR name a roomier folder",
+    )

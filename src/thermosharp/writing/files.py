@@ -1,6 +1,6 @@
 """Whole files or none.
 
-Every file is first made whole in memory, then written beside its destination under a hidden name,
+Every file is first made whole in memory or elsewhere, then written beside its destination under a hidden name,
 synced to the disk, and only then renamed. GDAL can lose a write error when it closes a file;
 Python cannot, so a full disk is always noticed.
 """
@@ -8,12 +8,17 @@ Python cannot, so a full disk is always noticed.
 import logging
 import os
 import secrets
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from thermosharp.errors import UsageError, WriteFailed
 
 log = logging.getLogger(__name__)
+
+#: Bytes of a file that are copied at a time.
+_PIECE = 8_000_000
 
 
 def check_writable(folder: Path) -> None:
@@ -38,7 +43,7 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
-def write_files(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
+def write_files(folder: Path, contents: Mapping[str, bytes | BinaryIO]) -> list[Path]:
     """Write several files into a folder: all of them, or none.
 
     All contents reach the disk under hidden names before the first one gets its final name, so
@@ -48,8 +53,8 @@ def write_files(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
     ----------
     folder : Path
         Must exist.
-    contents : mapping of str to bytes
-        What each file, by its final name, shall hold.
+    contents : mapping of str to bytes or file
+        What each file, by its final name, shall hold; of an open file all of it.
 
     Returns
     -------
@@ -89,9 +94,13 @@ def _hidden_name() -> str:
     return f".thermosharp-{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
-def _write_synced(path: Path, content: bytes) -> None:
+def _write_synced(path: Path, content: bytes | BinaryIO) -> None:
     with path.open("xb") as file:
-        file.write(content)
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            content.seek(0)
+            shutil.copyfileobj(content, file, _PIECE)
         file.flush()
         os.fsync(file.fileno())
 

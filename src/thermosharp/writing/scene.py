@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import xarray as xr
@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from thermosharp.errors import WriteFailed
 from thermosharp.scenes import SharpenedScene
-from thermosharp.writing.cog import cog_bytes
+from thermosharp.writing.cog import IN_MEMORY, cog_bytes, cog_file
 from thermosharp.writing.files import cause, check_writable, write_files
 from thermosharp.writing.record import json_bytes, version, versions
 
@@ -51,7 +51,7 @@ def write_scene(
     from thermosharp.report.quicklook import quicklook  # matplotlib is slow to import
 
     check_writable(folder)
-    contents = {
+    contents: dict[str, bytes | BinaryIO] = {
         f"{sharp.name}_sharp.tif": _kelvin_cog(
             sharp.lst, sharp, "land surface temperature, sharpened"
         ),
@@ -142,7 +142,9 @@ def _crs(geobox: GeoBox) -> str:
     return str(geobox.crs) if code is None else f"EPSG:{code}"
 
 
-def _kelvin_cog(layer: xr.DataArray, sharp: SharpenedScene, *descriptions: str) -> bytes:
+def _kelvin_cog(
+    layer: xr.DataArray, sharp: SharpenedScene, *descriptions: str
+) -> bytes | BinaryIO:
     tags = {
         "TIFFTAG_SOFTWARE": f"thermosharp {version('thermosharp')}",
         "SCENE": sharp.name,
@@ -152,7 +154,8 @@ def _kelvin_cog(layer: xr.DataArray, sharp: SharpenedScene, *descriptions: str) 
     }
     if isinstance(sharp.thermal.acquired, datetime):
         tags["TIFFTAG_DATETIME"] = sharp.thermal.acquired.strftime("%Y:%m:%d %H:%M:%S")
-    return cog_bytes(
+    make = cog_bytes if layer.nbytes <= IN_MEMORY else cog_file
+    return make(
         layer.values.astype(np.float32, copy=False),
         layer.odc.geobox,
         descriptions=descriptions,
