@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg.lapack import dpotrf, dpotri
 
 from thermosharp.threads import in_threads
 
@@ -45,6 +46,9 @@ MOST, MOST_SPATIAL, LEAST = 0.6, 1.0, 1e-6
 
 #: Log-normal prior of the amplitudes, in observed variance and e-folds: weak, but proper.
 PRIOR_MEDIAN, PRIOR_WIDTH = 0.1, 4.0
+
+#: Relative gain in likelihood below which the search for amplitudes ends.
+ENOUGH = 1e-4
 
 #: Points per coarse pixel and axis over which spatial fields are averaged.
 QUADRATURE = 9
@@ -242,7 +246,7 @@ def fit(
     first = np.clip(first, *np.array(bounds).T)
     best = minimize(
         loss, first, jac=True, method="L-BFGS-B", bounds=bounds,
-        options={"maxiter": 40, "ftol": 1e-7},
+        options={"maxiter": 40, "ftol": ENOUGH},
     )  # fmt: skip
     linear, drift, *fields, noise = np.exp(best.x)
     return AreaProcess(
@@ -295,10 +299,14 @@ class _Likelihood:
             covariance += amplitude * kernel
         diagonal = np.einsum("bii->bi", covariance)
         diagonal += amplitudes[-1] * doubt
-        _, logarithm = np.linalg.slogdet(covariance)
-        inverse = np.linalg.inv(covariance)
+        inverse, logarithm = np.empty_like(covariance), 0.0
+        for matrix, into in zip(covariance, inverse, strict=True):
+            factor, _ = dpotrf(matrix, lower=1)  # half the work of a general inverse
+            logarithm += 2 * float(np.log(np.diag(factor)).sum())
+            half = np.tril(dpotri(factor, lower=1, overwrite_c=1)[0])
+            into[:] = half + np.tril(half, -1).T
         dual = np.einsum("bij,bj->bi", inverse, values)
-        value = 0.5 * (np.einsum("bi,bi->", values, dual) + logarithm.sum())
+        value = 0.5 * (np.einsum("bi,bi->", values, dual) + logarithm)
         slack = inverse - dual[:, :, None] * dual[:, None, :]
         slopes = [np.vdot(kernel, slack) for kernel in kernels]
         slopes.append(np.vdot(np.einsum("bii->bi", slack), doubt))
