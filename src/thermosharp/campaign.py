@@ -1,0 +1,215 @@
+"""From an area and a period to sharpened maps: fetch what is missing, pair, sharpen.
+
+Every step leaves its result on disk, and begins with what is there: thermal images in
+``<output>/ecostress`` (or ``landsat``), fine ones in ``<output>/sentinel2``, maps in
+``<output>/sharpened``.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from pathlib import Path
+
+from thermosharp import fetching
+from thermosharp.errors import NothingFound
+from thermosharp.products import find_thermal
+from thermosharp.products.dates import date_in, day_of
+from thermosharp.settings import Credentials, Project, Services
+from thermosharp.sharpeners import METHODS
+from thermosharp.sources.areas import Area, Period
+from thermosharp.sources.imagery import clear_share
+from thermosharp.sources.plan import Fetch, Fetched, Planned, Tell, silent
+from thermosharp.sources.sentinel2 import MOST_HIDDEN, Acquisition, Sentinel2Fetch
+from thermosharp.workflow import SharpenOptions, SharpenRun
+
+log = logging.getLogger(__name__)
+
+#: Folder of images that turned out to show too little of the ground.
+CLOUDY = "cloudy"
+#: So many dates are tried for one thermal image.
+MOST_TRIES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Campaign:
+    """Everything `thermosharp run` is told.
+
+    Attributes
+    ----------
+    project : Project
+    services : Services
+    credentials : Credentials
+    tell : callable
+        Called with news worth showing while one waits.
+    """
+
+    project: Project
+    services: Services
+    credentials: Credentials = field(repr=False)
+    tell: Tell = silent
+
+    @property
+    def area(self) -> Area:
+        """Where."""
+        if self.project.aoi is not None:
+            return Area.from_geojson(self.project.aoi)
+        assert self.project.bbox is not None
+        return Area.parse(self.project.bbox)
+
+    @property
+    def period(self) -> Period:
+        """When thermal images are looked for."""
+        return Period.parse(self.project.dates)
+
+    @property
+    def thermal_folder(self) -> Path:
+        """Where the thermal images go."""
+        return self.project.output / self.project.thermal.sensor
+
+    @property
+    def fine_folder(self) -> Path:
+        """Where the fine images go."""
+        return self.project.output / "sentinel2"
+
+    @property
+    def maps(self) -> Path:
+        """Where the sharpened maps go."""
+        return self.project.output / "sharpened"
+
+    def plan(self) -> tuple[list[Planned], list[Planned]]:
+        """Say which thermal images, and which fine ones for them, would be fetched."""
+        thermal = list(self._thermal().plan())
+        days = sorted({day_of(item.when) for item in thermal if item.when is not None})
+        fine = self._sentinel2(days)
+        found = fine.find()
+        if days:
+            first = {day: self._order(found, day)[:1] for day in days}
+            found = sorted({item.day: item for items in first.values() for item in items}.values(),
+                           key=lambda item: item.day)  # fmt: skip
+        return thermal, [item for item in fine.plan() if item.what in found]
+
+    def fetch_thermal(self) -> Iterator[Fetched]:
+        """Fetch the thermal images and their companions."""
+        fetch = self._thermal()
+        yield from fetch.fetch(fetch.plan())
+
+    def fetch_fine(self) -> Iterator[Fetched]:
+        """Fetch, for each thermal image, the nearest fine image that shows the ground.
+
+        Dates are tried from the nearest on. Images that show too little are put aside into a
+        subfolder; where there is none better, the clearest of them is used after all.
+
+        Raises
+        ------
+        NothingFound
+            There is no image near enough in time.
+        """
+        days = sorted(
+            {
+                day_of(when)
+                for path in find_thermal(self.thermal_folder)
+                if (when := date_in(path.stem))
+            }
+        )
+        fetch = self._sentinel2(days)
+        found = fetch.find()
+        looked_at: dict[date, tuple[float, Acquisition]] = {}
+        chosen = [self._nearest_clear(fetch, found, day, looked_at) for day in days]
+        for share, item in looked_at.values():
+            good = share >= 1 - MOST_HIDDEN or item in chosen
+            aside = replace(fetch, folder=fetch.folder / CLOUDY)
+            _move(item, *((aside, fetch) if good else (fetch, aside)))
+        for item in dict.fromkeys(chosen):
+            yield from fetch.image(item)
+
+    def sharpening(self, *, overwrite: bool = False) -> SharpenRun:
+        """Return the run that sharpens each thermal image with its fine one."""
+        wanted = self.project.sharpen
+        takes_seed = wanted.method in METHODS and (
+            "random_state" in METHODS[wanted.method]._get_param_names()
+        )
+        return SharpenRun(
+            SharpenOptions(
+                lst=(self.thermal_folder,),
+                fine=(self.fine_folder,),
+                output=self.maps,
+                method=wanted.method,
+                method_options={"random_state": wanted.seed} if takes_seed else {},
+                extent=self.area.extent,
+                min_usable=wanted.min_usable,
+                resolution=self.project.sentinel2.resolution,
+                overwrite=overwrite,
+                celsius=wanted.celsius,
+            )
+        )
+
+    def _thermal(self) -> Fetch:
+        return fetching.thermal(
+            self.area, self.period, self.thermal_folder,
+            settings=self.project.thermal, services=self.services, credentials=self.credentials,
+            tell=self.tell,
+        )  # fmt: skip
+
+    def _sentinel2(self, days: Sequence[date]) -> Sentinel2Fetch:
+        """Look for fine images around the days of the thermal ones."""
+        settings = self.project.sentinel2
+        near = timedelta(days=settings.within_days)
+        first, last = (days[0], days[-1]) if days else (self.period.first, self.period.last)
+        return fetching.sentinel2(
+            self.area, Period(first=first - near, last=last + near), self.fine_folder,
+            settings=settings, services=self.services, credentials=self.credentials,
+        )  # fmt: skip
+
+    def _order(self, found: Sequence[Acquisition], day: date) -> list[Acquisition]:
+        """Return the acquisitions near enough to a day, nearest first."""
+        near = timedelta(days=self.project.sentinel2.within_days)
+        close = [item for item in found if abs(item.day - day) <= near]
+        return sorted(close, key=lambda item: (abs(item.day - day), item.day))
+
+    def _nearest_clear(
+        self,
+        fetch: Sentinel2Fetch,
+        found: Sequence[Acquisition],
+        day: date,
+        looked_at: dict[date, tuple[float, Acquisition]],
+    ) -> Acquisition:
+        """Choose for a thermal image; note the share in plain sight of what was looked at."""
+        near = self._order(found, day)[:MOST_TRIES]
+        for item in near:
+            if item.day not in looked_at:
+                self.tell(f"Sentinel-2 of {item.day} for the thermal image of {day}")
+                looked_at[item.day] = self._share(fetch, item), item
+            if looked_at[item.day][0] >= 1 - MOST_HIDDEN:
+                return item
+        if not near:
+            nearest = min(found, key=lambda item: abs(item.day - day))
+            raise NothingFound(
+                f"There is no Sentinel-2 image near the thermal one of {day}",
+                expected=f"one within {self.project.sentinel2.within_days} days (--within) with at "
+                f"most {fetch.max_cloud:g} % cloud (--max-cloud)",
+                came=f"the nearest is of {nearest.day}",
+                advice="allow more days or more cloud",
+            )
+        share, best = max((looked_at[item.day] for item in near), key=lambda one: one[0])
+        log.warning(
+            "no clear Sentinel-2 image near %s; that of %s shows %.0f %% of the ground",
+            day, best.day, 100 * share,
+        )  # fmt: skip
+        return best
+
+    def _share(self, fetch: Sentinel2Fetch, item: Acquisition) -> float:
+        """Return the share of an image in plain sight; fetch it unless it lies somewhere."""
+        aside = replace(fetch, folder=fetch.folder / CLOUDY)
+        shares = [clear_share(path, request) for path, request in aside.files(item)]
+        if None in shares:
+            shares = [part.clear for part in fetch.image(item)]
+        return sum(share or 0.0 for share in shares) / len(shares)
+
+
+def _move(item: Acquisition, source: Sentinel2Fetch, target: Sentinel2Fetch) -> None:
+    """Move the files of an acquisition from one folder to another, where they are there."""
+    for path, _ in source.files(item):
+        for file in source.folder.glob(f"{path.stem}*.tif"):
+            target.folder.mkdir(parents=True, exist_ok=True)
+            file.replace(target.folder / file.name)
