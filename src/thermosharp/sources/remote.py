@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pystac
 import rasterio
 from pystac_client import Client
+from pystac_client.errors import ClientTypeError
 from pystac_client.exceptions import APIError, ParametersError
 from pystac_client.stac_api_io import StacApiIO
 
@@ -55,7 +56,7 @@ def stac_errors(service: str, url: str) -> Iterator[None]:
             advice="try again later; what is on disk already is kept",
         ) from None
     except (
-        pystac.STACError, pystac.STACTypeError, ParametersError,
+        pystac.STACError, pystac.STACTypeError, ClientTypeError, ParametersError,
         KeyError, TypeError, ValueError, AttributeError,
     ) as error:  # fmt: skip
         raise ServiceFailed(
