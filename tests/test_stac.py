@@ -252,7 +252,7 @@ def test_area_across_two_zones_is_one_seamless_image(service, tmp_path):
     assert item.clear == 1
     with rasterio.open(item.path) as dataset:
         assert (dataset.read(list(range(1, 11))) > 0).all()
-    east = errors(item.path)["B11"][:, -50:]
+    east = errors(item.path)["B11"][:, -3:]
     assert np.abs(east).max() == 0, "pixels of the grid's own zone are not resampled"
 
 

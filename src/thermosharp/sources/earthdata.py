@@ -264,14 +264,14 @@ class _Gate:
             )
         self._login, self._login_url, self._backoff = login, login_url.rstrip("/"), backoff
         self._token = login.token or self._new_token()
-        self.stop = threading.Event()
+        self.stop, self._lock = threading.Event(), threading.Lock()
 
     def download(self, path: Path, url: str, size: int | None) -> Path:
         session = HostBoundSession(retries(backoff=self._backoff))
         for last in (False, True):
-            headers = {}
+            headers, token = {}, self._token
             if _kin(url, self._login_url):
-                headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
+                headers["Authorization"] = f"Bearer {token.get_secret_value()}"
             try:
                 return download(
                     session, url, path,
@@ -280,7 +280,9 @@ class _Gate:
             except _TokenRefused:
                 if last or not self._login.with_password:
                     raise
-                self._token = self._new_token()
+                with self._lock:  # the first of several downloads renews it for all
+                    if self._token is token:
+                        self._token = self._new_token()
         raise AssertionError("the second attempt returns or raises")
 
     def _new_token(self) -> SecretStr:

@@ -33,7 +33,8 @@ TEMPORARY = frozenset({429, 500, 502, 503, 504})
 #: Shortest and longest wait a server can ask for, s.
 WAIT = (1.0, 120.0)
 
-_CHUNK = 1 << 18
+#: Bytes at a time; of a connection that is cut, no more than this is lost.
+_CHUNK = 1 << 13
 _ATTEMPTS = 4
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+ ()-]*", re.ASCII)
