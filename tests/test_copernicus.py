@@ -84,8 +84,11 @@ def test_dates_come_from_the_catalogue_and_pixels_as_the_service_has_them(fetch,
         for number, code in enumerate(imagery.BANDS[20], 1):
             expected = land.reflectance(dataset.transform, dataset.shape, code, date(2023, 7, 14))
             np.testing.assert_array_equal(dataset.read(number), expected)
-    (asked,) = {ask.json["input"]["data"][0]["type"] for ask in service.to("/process")}
-    assert asked == "sentinel-2-l2a"
+    data = service.to("/process")[0].json["input"]["data"][0]
+    assert data["type"] == "sentinel-2-l2a"
+    assert data["processing"] == {
+        "downsampling": "BILINEAR", "upsampling": "NEAREST", "harmonizeValues": True
+    }  # fmt: skip
     assert 'units: "DN"' in service.scripts[0] and '"UINT16"' in service.scripts[0]
 
 

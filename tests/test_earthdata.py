@@ -143,7 +143,8 @@ def test_a_cut_download_goes_on_where_it_stopped(service, tmp_path):
     service.signed.fault("LST", Answer(whole, type="image/tiff", cut=len(whole) - half))
     (item,) = all_of(fetch_from(service, tmp_path))
     assert item.path.read_bytes() == whole
-    assert service.signed.asked[1].headers["Range"] == f"bytes={half}-"
+    start = int(service.signed.asked[1].headers["Range"].removeprefix("bytes=").rstrip("-"))
+    assert half - 8192 < start <= half
 
 
 def test_killed_and_run_again_goes_on_where_it_stopped(service, tmp_path):

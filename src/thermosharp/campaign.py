@@ -79,7 +79,7 @@ class Campaign:
 
     def plan(self) -> tuple[list[Planned], list[Planned]]:
         """Say which thermal images, and which fine ones for them, would be fetched."""
-        thermal = list(self._thermal().plan())
+        thermal = list(self.thermal().plan())
         days = sorted({day_of(item.when) for item in thermal if item.when is not None})
         fine = self._sentinel2(days)
         found = fine.find()
@@ -89,10 +89,19 @@ class Campaign:
                            key=lambda item: item.day)  # fmt: skip
         return thermal, [item for item in fine.plan() if item.what in found]
 
-    def fetch_thermal(self) -> Iterator[Fetched]:
-        """Fetch the thermal images and their companions."""
-        fetch = self._thermal()
-        yield from fetch.fetch(fetch.plan())
+    def thermal(self) -> Fetch:
+        """Return the fetch of the thermal images and their companions."""
+        return fetching.thermal(
+            self.area, self.period, self.thermal_folder,
+            settings=self.project.thermal, services=self.services, credentials=self.credentials,
+            tell=self.tell,
+        )  # fmt: skip
+
+    def fine_units(self) -> float:
+        """Return the processing units that a fine image costs."""
+        fetch = self._sentinel2([])
+        grids = self.area.grids(fetch.resolution)
+        return sum(fetch.archive.units(grid, fetch.resolution) for grid in grids)
 
     def fetch_fine(self) -> Iterator[Fetched]:
         """Fetch, for each thermal image, the nearest fine image that shows the ground.
@@ -143,13 +152,6 @@ class Campaign:
                 celsius=wanted.celsius,
             )
         )
-
-    def _thermal(self) -> Fetch:
-        return fetching.thermal(
-            self.area, self.period, self.thermal_folder,
-            settings=self.project.thermal, services=self.services, credentials=self.credentials,
-            tell=self.tell,
-        )  # fmt: skip
 
     def _sentinel2(self, days: Sequence[date]) -> Sentinel2Fetch:
         """Look for fine images around the days of the thermal ones."""

@@ -4,6 +4,7 @@ Thin: reads what is asked, calls the sources, says how it goes. Heavy libraries 
 inside the commands, so that ``--help`` is quick.
 """
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from thermosharp.errors import UsageError
 if TYPE_CHECKING:
     from thermosharp.settings import Credentials, Project
     from thermosharp.sources.areas import Area
-    from thermosharp.sources.plan import Fetch, Fetched, Planned, Tell
+    from thermosharp.sources.plan import Fetch, Fetched, Planned
     from thermosharp.workflow import SharpenRun
 
 CarryOut = Callable[["SharpenRun", Path], int]
@@ -262,10 +263,11 @@ def _run(project: "Project", carry_out: CarryOut, *, overwrite: bool, dry_run: b
     from thermosharp.settings import read_credentials, read_services
     from thermosharp.writing import check_writable
 
+    _log()
     credentials = read_credentials()
     if project.thermal.source == "appeears" and not dry_run:
         credentials = _ask(credentials, project.services)
-    with _progress() as progress:
+    with _Progress() as progress:
         campaign = Campaign(
             project=project,
             services=read_services(project.services),
@@ -279,7 +281,13 @@ def _run(project: "Project", carry_out: CarryOut, *, overwrite: bool, dry_run: b
                 return 0
             check_writable(project.output)
             write_project(project, project.output)
-            progress.files("thermal images", campaign.fetch_thermal())
+            thermal = campaign.thermal()
+            planned = thermal.plan()
+            progress.files("thermal images", thermal.fetch(planned), planned)
+            if units := campaign.fine_units():
+                most = project.sentinel2.max_pu
+                told = f"{units:,.1f} processing units an image, at most {most:g} in all (--max-pu)"
+                out.print(f"Sentinel-2: {told}", markup=False)
             progress.files("fine images", campaign.fetch_fine())
         except KeyboardInterrupt:
             return _interrupted()
@@ -297,7 +305,7 @@ def _thermal(
     credentials = read_credentials()
     if checked.source == "appeears" and not dry_run:
         credentials = _ask(credentials, {})
-    with _progress() as progress:
+    with _Progress() as progress:
         fetch = fetching.thermal(
             _area(bbox, aoi), _period(dates), output,
             settings=checked, services=read_services(), credentials=credentials,
@@ -311,8 +319,9 @@ def _fetch(fetch: "Fetch", output: Path, dry_run: bool, progress: "_Progress | N
     """Plan and fetch; say what came."""
     from thermosharp.writing import check_writable
 
+    _log()
     if progress is None:
-        with _progress() as progress:
+        with _Progress() as progress:
             return _fetch(fetch, output, dry_run, progress)
     try:
         progress.tell("asking the catalogue")
@@ -321,7 +330,7 @@ def _fetch(fetch: "Fetch", output: Path, dry_run: bool, progress: "_Progress | N
         if dry_run:
             return 0
         check_writable(output)
-        progress.files("fetching", fetch.fetch(planned))
+        progress.files("files", fetch.fetch(planned), planned)
     except KeyboardInterrupt:
         return _interrupted()
     return 0
@@ -333,32 +342,39 @@ def _interrupted() -> int:
 
 
 class _Progress:
-    """A line on standard error that says what one is waiting for."""
+    """A bar on standard error, and what one is waiting for."""
 
     def __init__(self) -> None:
-        self._status = err.status("...")
+        from rich import progress as rich
+
+        self._bar = rich.Progress(
+            rich.SpinnerColumn(), rich.TextColumn("{task.description}"), rich.BarColumn(),
+            rich.MofNCompleteColumn(), rich.TimeElapsedColumn(),
+            console=err, transient=True,
+        )  # fmt: skip
+        self._task = self._bar.add_task("", total=None)
 
     def __enter__(self) -> "_Progress":
-        self._status.start()
+        self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._status.stop()
+        self._bar.stop()
 
-    @property
-    def tell(self) -> "Tell":
+    def tell(self, text: str) -> None:
         """Show news; where there is no terminal to show it on, print it."""
+        if err.is_terminal:
+            self._bar.update(self._task, description=text)
+        else:
+            err.print(text, markup=False)
 
-        def show(text: str) -> None:
-            if err.is_terminal:
-                self._status.update(text)
-            else:
-                err.print(text, markup=False)
-
-        return show
-
-    def files(self, what: str, fetched: "Iterable[Fetched]") -> None:
+    def files(
+        self, what: str, fetched: "Iterable[Fetched]", planned: "Sequence[Planned]" = ()
+    ) -> None:
         """Go through files as they come; say a line for each."""
+        numbers = [item.files for item in planned]
+        total = sum(filter(None, numbers)) if numbers and None not in numbers else None
+        self._bar.reset(self._task, total=total, description=what)
         counts = {True: 0, False: 0}
         for file in fetched:
             counts[file.kept] += 1
@@ -366,12 +382,8 @@ class _Progress:
             out.print(f"[{colour}]{word:<8}[/]", end="")
             note = f"  {file.note}" if file.note else ""
             out.print(f"{file.path.name}{note}", markup=False)
-            self._status.update(f"{what}: {sum(counts.values())} files")
+            self._bar.update(self._task, advance=1)
         out.print(f"{what}: {counts[False]} fetched, {counts[True]} kept", markup=False)
-
-
-def _progress() -> _Progress:
-    return _Progress()
 
 
 def _show(planned: "Sequence[Planned]") -> None:
@@ -493,3 +505,9 @@ def _ask(credentials: "Credentials", services: dict[str, str]) -> "Credentials":
     return credentials.model_copy(
         update={"earthdata_username": name, "earthdata_password": SecretStr(password)}
     )
+
+
+def _log() -> None:
+    """Send warnings of the library to standard error; the rest is said in errors."""
+    logging.basicConfig(level=logging.CRITICAL, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("thermosharp").setLevel(logging.WARNING)

@@ -361,18 +361,17 @@ def _product(client: _Client) -> str:
 
 def _layers(client: _Client, product: str) -> list[str]:
     offered = client.public(f"product/{product}")
-    layers = [
+    if not isinstance(offered, dict) or "LST" not in offered:
+        raise ServiceFailed(
+            f"{product} of {SERVICE} has no layer LST",
+            expected="LST",
+            came=", ".join(offered) if isinstance(offered, dict) else "no layers",
+        )
+    return [
         layer
         for layer in LAYERS
-        if isinstance(offered, dict)
-        and layer in offered
-        and offered[layer].get("Available", True) is not False
+        if isinstance(told := offered.get(layer), dict) and told.get("Available", True) is not False
     ]
-    if "LST" not in layers:
-        raise ServiceFailed(
-            f"{product} of {SERVICE} has no layer LST", expected="LST", came=", ".join(offered)
-        )
-    return layers
 
 
 def _digest(order: Mapping[str, Any]) -> str:

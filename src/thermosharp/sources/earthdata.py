@@ -224,6 +224,7 @@ class EcostressTiles:
             when=granule.acquired,
             cloud=granule.cloud,
             size=sum(sizes) if sizes else None,
+            files=len(files),
             there=all(path.exists() for path in files),
             note=f"no {', '.join(absent)} layer" if absent else "",
             what=granule,

@@ -64,6 +64,8 @@ class Pixels:
 class Request:
     """What an image file is to hold; a file is kept only if it was made for the same request.
 
+    From which source it came does not matter: all deliver the same.
+
     Attributes
     ----------
     source : str
@@ -89,7 +91,7 @@ class Request:
     def digest(self) -> str:
         """Name the request: equal requests have equal digests."""
         told = [
-            self.source, str(self.day), str(self.grid.crs), list(self.grid.shape),
+            str(self.day), str(self.grid.crs), list(self.grid.shape),
             list(self.grid.affine)[:6], self.resolution, dict(self.more),
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
@@ -128,8 +130,8 @@ def clear_share(path: Path, request: Request) -> float | None:
     if tags.get(REQUEST_TAG) != request.digest:
         raise OutputTaken(
             f"{path} is there already, and holds something else",
-            expected=f"the image of {request.day} from {request.source}, on the grid asked for now",
-            came="an image of another area, source or setting" if tags else "another file",
+            expected=f"the image of {request.day} on the grid asked for now",
+            came="an image of another area or setting" if tags else "another file",
             advice="choose another output folder, or move the file away",
         )
     return float(tags[CLEAR_TAG])

@@ -92,6 +92,7 @@ class LandsatFetch:
                 name=item.id,
                 when=item.datetime,
                 cloud=item.properties.get("eo:cloud_cover"),
+                files=len(self._files(item)),
                 there=all(path.exists() for path, _ in self._files(item)),
                 what=item,
             )

@@ -29,6 +29,8 @@ class Planned:
         About so many bytes.
     units : float
         Processing units it costs.
+    files : int, optional
+        How many it will be.
     there : bool
         Whether it is on disk already.
     note : str
@@ -41,6 +43,7 @@ class Planned:
     cloud: float | None = None
     size: int | None = None
     units: float = 0.0
+    files: int | None = None
     there: bool = False
     note: str = ""
     what: Any = field(default=None, repr=False)

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import pystac
@@ -23,6 +24,9 @@ GDAL_HTTP = {
     "GDAL_HTTP_CONNECTTIMEOUT": "15",
     "VSI_CACHE": "TRUE",
 }
+
+#: Signatures are renewed so long before they run out: reading takes its time.
+_RENEWED_BEFORE = timedelta(minutes=10)
 
 Sign = Callable[[str], str]
 
@@ -109,15 +113,18 @@ def signer(url: str, collection: str, *, service: str, backoff: float = 1.0) -> 
     collection : str
     """
     session = HostBoundSession(retries(backoff=backoff))
-    known: dict[str, str] = {}
+    address = f"{url.rstrip('/')}/{collection}"
+    known: list[tuple[str, datetime]] = []
 
     def sign(href: str) -> str:
-        if "token" not in known:
-            address = f"{url.rstrip('/')}/{collection}"
+        if not known or known[-1][1] - datetime.now(UTC) < _RENEWED_BEFORE:
             answer = json_of(send(session, "GET", address, service=service), service=service)
-            if not isinstance(answer, dict) or not isinstance(answer.get("token"), str):
-                raise ServiceFailed(f"{service} gave no signature", expected="a token")
-            known["token"] = answer["token"]
-        return f"{web_only(href)}{'&' if '?' in href else '?'}{known['token']}"
+            try:
+                known.append((str(answer["token"]), datetime.fromisoformat(answer["msft:expiry"])))
+            except (KeyError, TypeError, ValueError):
+                raise ServiceFailed(
+                    f"{service} gave no signature", expected="token and msft:expiry"
+                ) from None
+        return f"{web_only(href)}{'&' if '?' in href else '?'}{known[-1][0]}"
 
     return sign

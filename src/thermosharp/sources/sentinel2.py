@@ -212,6 +212,7 @@ class Sentinel2Fetch:
             cloud=acquisition.cloud,
             size=sum(_bytes(request) for _, request in files),
             units=sum(self.archive.units(request.grid, self.resolution) for request in missing),
+            files=len(files),
             there=not missing,
             what=acquisition,
         )

@@ -1,0 +1,323 @@
+"""From box and dates to maps, as a user meets it: processes against services on loopback."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from services import land
+from services.appeears import Appeears
+from services.archive import Archive
+from services.copernicus import Copernicus, Tokens
+from services.earthdata import PASSWORD, USER, Earthdata, Signed
+from services.server import Answer, Files
+
+JULY = "2023-07-01/2023-07-31"
+BOX = land.SMALL_BOX
+
+
+class World:
+    """All services, and a user's folder, environment and commands."""
+
+    def __init__(self, stack: ExitStack, folder: Path) -> None:
+        self.folder = folder
+        self.files = stack.enter_context(Files())
+        self.archive = stack.enter_context(Archive(self.files, signature="sig=x"))
+        self.signed = stack.enter_context(Signed(host="localhost"))
+        self.earthdata = stack.enter_context(Earthdata(self.signed))
+        self.appeears = stack.enter_context(Appeears(self.signed))
+        self.tokens = stack.enter_context(Tokens())
+        self.copernicus = stack.enter_context(Copernicus(self.tokens, {}))
+        bundle = folder / "ca.pem"
+        self.tokens.authority.cert_pem.write_to_path(str(bundle))
+        kept = {k: v for k, v in os.environ.items() if k in ("PATH", "SYSTEMROOT", "TMPDIR")}
+        self.environment = {
+            **kept,
+            "HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "PYTHONWARNINGS": "error",
+            "REQUESTS_CA_BUNDLE": str(bundle),
+            "THERMOSHARP_CDSE_URL": self.copernicus.url,
+            "THERMOSHARP_CDSE_TOKEN_URL": self.tokens.token_url,
+            "THERMOSHARP_STAC_URL": self.archive.url,
+            "THERMOSHARP_LANDSAT_STAC_URL": self.archive.url,
+            "THERMOSHARP_SIGN_URL": self.archive.sign_url.replace("127.0.0.1", "localhost"),
+            "THERMOSHARP_APPEEARS_URL": self.appeears.url,
+            "THERMOSHARP_CMR_URL": self.earthdata.cmr_url,
+            "THERMOSHARP_EARTHDATA_LOGIN_URL": self.earthdata.url,
+            "EARTHDATA_TOKEN": self.earthdata.token,
+        }  # fmt: skip
+
+    def command(self, *words):
+        return [sys.executable, "-m", "thermosharp", *map(str, words)]
+
+    def run(self, *words, expect=0, **environment):
+        done = subprocess.run(
+            self.command(*words), capture_output=True, text=True, timeout=300, cwd=self.folder,
+            env={**self.environment, **environment}, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert done.returncode == expect, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
+        for secret in (self.tokens.secret, PASSWORD, self.earthdata.token, "wr0ng"):
+            assert secret not in done.stdout + done.stderr
+        return done
+
+    def campaign(self, *more, output="out", expect=0, **environment):
+        return self.run(
+            "run", "--bbox", BOX, "--dates", JULY, "-o", output, "--method", "bicubic", *more,
+            expect=expect, **environment,
+        )  # fmt: skip
+
+    def downloads(self):
+        pixels = [ask for ask in self.files.asked if ask.method == "GET"]
+        return len(self.signed.asked) + len(pixels) + self.copernicus.count("/process")
+
+
+@pytest.fixture
+def world(tmp_path):
+    with ExitStack() as stack:
+        yield World(stack, tmp_path)
+
+
+def summary(folder):
+    with (folder / "sharpened" / "summary.csv").open(newline="") as file:
+        return {row["scene"]: row for row in csv.DictReader(file)}
+
+
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.tif"))
+    }
+
+
+def leftovers(folder):
+    return [p.name for p in folder.rglob("*") if p.name.endswith((".part", ".tmp"))]
+
+
+def test_from_box_and_dates_to_maps(world):
+    """No account but NASA's: open Sentinel-2, ECOSTRESS tiles, nearest clear date, maps."""
+    first = world.earthdata.tile("20230712T081442", orbit="28427")
+    second = world.earthdata.tile("20230720T201442", orbit="28527")
+    world.archive.sentinel2(date(2023, 7, 4))
+    world.archive.sentinel2(date(2023, 7, 14))
+    world.archive.sentinel2(date(2023, 7, 19), cloudy={date(2023, 7, 19): 3000})
+    world.archive.sentinel2(date(2023, 7, 24), cloud=90.0)
+    done = world.campaign()
+    out = world.folder / "out"
+    rows = summary(out)
+    assert {name: row["status"] for name, row in rows.items()} == {
+        f"{first}_LST": "done", f"{second}_LST": "done",
+    }  # fmt: skip
+    for name in (first, second):
+        record = json.loads((out / "sharpened" / f"{name}_LST.json").read_text())
+        assert "2023-07-14" in json.dumps(record["predictors"]), (
+            "the 19th is cloudy where it counts"
+        )
+        with rasterio.open(out / "sharpened" / f"{name}_LST_sharp.tif") as dataset:
+            lst = dataset.read(1)
+            assert dataset.crs.to_epsg() == 32634 and dataset.res == (20, 20)
+            truth = land.kelvin(dataset.transform, dataset.shape)
+            assert np.isfinite(lst).all() and np.sqrt(np.mean((lst - truth) ** 2)) < 1
+        assert (out / "sharpened" / f"{name}_LST.png").exists()
+    assert sorted(path.name for path in (out / "sentinel2").iterdir()) == [
+        "S2_20m_2023-07-14.tif", "cloudy",
+    ]  # fmt: skip
+    assert [path.name for path in (out / "sentinel2" / "cloudy").iterdir()] == [
+        "S2_20m_2023-07-19.tif"
+    ]
+    assert leftovers(out) == [] and "2 done" in done.stdout
+    before, asked = contents(out), world.downloads()
+
+    again = world.campaign()
+    assert world.downloads() == asked and contents(out) == before
+    assert "2 kept" in again.stdout
+
+    written = world.run("run", out / "project.toml")
+    assert world.downloads() == asked and "2 kept" in written.stdout
+
+
+def test_with_accounts_at_copernicus_and_appeears(world):
+    world.copernicus.clouds = {date(2023, 7, 8): 3.0}
+    (world.folder / ".env").write_text(
+        f"OAUTH_CLIENT_ID=me\nOAUTH_CLIENT_SECRET={world.tokens.secret}\n"
+        f"EARTHDATA_USERNAME={USER}\nEARTHDATA_PASSWORD={PASSWORD}\n"
+    )
+    name = world.appeears.scene()
+    world.appeears.states = ["done"]
+    world.campaign("--source", "appeears")
+    assert summary(world.folder / "out")[name]["status"] == "done"
+    assert (world.folder / "out" / "sentinel2" / "S2_20m_2023-07-08.tif").exists()
+    assert world.archive.asked == [], "the OAuth client decides"
+
+
+def test_with_landsat(world):
+    scene = world.archive.landsat(date(2023, 7, 14))["id"]
+    world.archive.sentinel2(date(2023, 7, 14), collection="sentinel-2-l2a")
+    world.campaign("--sensor", "landsat", THERMOSHARP_SIGN_URL=world.archive.sign_url)
+    assert summary(world.folder / "out")[f"{scene}_ST_B10"]["status"] == "done"
+
+
+def test_where_nothing_is_clear_the_clearest_is_used(world):
+    world.earthdata.tile("20230712T081442")
+    for day, edge in ((date(2023, 7, 11), -500), (date(2023, 7, 14), -1000)):
+        world.archive.sentinel2(day, cloudy={day: edge})
+    world.campaign("--min-usable", "0")
+    fine = world.folder / "out" / "sentinel2"
+    assert [path.name for path in fine.glob("*.tif")] == ["S2_20m_2023-07-14.tif"]
+    before = contents(world.folder / "out")
+    asked = world.downloads()
+    world.campaign("--min-usable", "0")
+    assert contents(world.folder / "out") == before and world.downloads() == asked
+
+
+def test_dry_run_shows_dates_cloud_sizes_and_cost_and_fetches_nothing(world):
+    name = world.earthdata.tile("20230718T081442")
+    world.copernicus.clouds = {date(2023, 7, 4): 5.0, date(2023, 7, 14): 7.0}
+    done = world.campaign(
+        "--dry-run", OAUTH_CLIENT_ID="me", OAUTH_CLIENT_SECRET=world.tokens.secret
+    )
+    assert name in done.stdout and "2023-07-18 08:14" in done.stdout and "12 % cloud" in done.stdout
+    assert "Sentinel-2 2023-07-14" in done.stdout and "2023-07-04" not in done.stdout
+    assert "7 % cloud" in done.stdout and "PU" in done.stdout and "MB" in done.stdout
+    assert world.downloads() == 0 and not (world.folder / "out").exists()
+
+
+def test_fetch_commands(world):
+    world.archive.sentinel2(date(2023, 7, 14))
+    world.archive.landsat(date(2023, 7, 14))
+    world.earthdata.tile()
+    done = world.run("fetch", "sentinel2", "--bbox", BOX, "--dates", JULY, "-o", "s2")
+    assert "fetched" in done.stdout and (world.folder / "s2/S2_20m_2023-07-14.tif").exists()
+    assert (
+        "1 kept"
+        in world.run("fetch", "sentinel2", "--bbox", BOX, "--dates", JULY, "-o", "s2").stdout
+    )
+    world.run("fetch", "ecostress", "--bbox", BOX, "--dates", JULY, "-o", "eco")
+    assert len(list((world.folder / "eco").glob("*.tif"))) == 5
+    world.run(
+        "fetch", "landsat", "--bbox", BOX, "--dates", JULY, "-o", "ls",
+        THERMOSHARP_SIGN_URL=world.archive.sign_url,
+    )  # fmt: skip
+    assert len(list((world.folder / "ls").glob("*.TIF"))) == 3
+    ring = [[23.70, 37.96], [23.72, 37.96], [23.71, 37.975], [23.70, 37.96]]
+    (world.folder / "area.geojson").write_text(
+        json.dumps({"type": "Polygon", "coordinates": [ring]})
+    )
+    world.run("fetch", "sentinel2", "--aoi", "area.geojson", "--dates", JULY, "-o", "s2b")
+    assert (world.folder / "s2b/S2_20m_2023-07-14.tif").exists()
+
+
+def test_composite(world):
+    world.archive.sentinel2(date(2023, 7, 14), cloudy={date(2023, 7, 14): -500})
+    world.archive.sentinel2(date(2023, 7, 19))
+    world.earthdata.tile("20230714T081442")
+    world.campaign("--composite", "10")
+    fine = world.folder / "out" / "sentinel2"
+    assert sorted(path.name for path in fine.glob("*.tif")) == [
+        "S2_20m_2023-07-14.tif", "S2_20m_2023-07-14_dates.tif",
+    ]  # fmt: skip
+    (row,) = summary(world.folder / "out").values()
+    assert row["status"] == "done"
+
+
+def test_interrupted_while_downloading_and_run_again(world):
+    world.earthdata.tile("20230718T081442")
+    world.archive.sentinel2(date(2023, 7, 14))
+    held = []
+
+    def slow(ask):
+        held.append(ask)
+        time.sleep(1.5)
+        return Answer("<html>too late</html>", status=404)
+
+    world.signed.fault("water", slow)
+    run = ["run", "--bbox", BOX, "--dates", JULY, "-o", "out", "--method", "bicubic"]
+    process = subprocess.Popen(
+        world.command(*run), cwd=world.folder, env=world.environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not held or len(list((world.folder / "out" / "ecostress").glob("*.tif"))) < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in errors and "Traceback" not in errors
+    kept = contents(world.folder / "out")
+    assert len(kept) == 4
+    done = world.campaign()
+    assert "1 done" in done.stdout and "4 kept" in done.stdout
+    assert kept.items() <= contents(world.folder / "out").items()
+
+
+@pytest.mark.parametrize("step", ["ecostress", "sentinel2", "sharpened"])
+def test_results_do_not_depend_on_where_a_run_was_cut_off(world, step):
+    """Take away what a killed run would not have made yet; the rest is not fetched again."""
+    world.earthdata.tile("20230718T081442")
+    world.archive.sentinel2(date(2023, 7, 14))
+    world.campaign()
+    out = world.folder / "out"
+    whole = contents(out)
+    steps = ["ecostress", "sentinel2", "sharpened"]
+    for later in steps[steps.index(step) :]:
+        for path in (out / later).iterdir():
+            path.unlink()
+    signed = len(world.signed.asked)
+    pixels = world.files.count(r"\.tif")
+    world.campaign()
+    assert contents(out) == whole
+    assert (len(world.signed.asked) == signed) == (step != "ecostress")
+    assert (world.files.count(r"\.tif") == pixels) == (step == "sharpened")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["--bbox", "37.91,123.63,38.07,123.99"], 2, "swapped"),
+        (["--dates", "2023-08-01/2023-07-01"], 2, "try 2023-07-01/2023-08-01"),
+        (["--source", "landsat"], 2, "no source 'landsat'"),
+        (["--source", "cdse", "--source", "stac"], 2, "exclude each other"),
+        (["--source", "cdse"], 2, "OAUTH_CLIENT_ID"),
+        (["--resolution", "15"], 2, "--resolution 15"),
+        (["--sensor", "modis"], 2, "--sensor modis"),
+        (["--method", "magic"], 2, "magic"),
+        (["--aoi", "nowhere.geojson"], 2, "area"),
+        ([], 1, "no ECOSTRESS tile"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_fetched(world, words, code, told):
+    done = world.campaign(*words, expect=code)
+    assert told in done.stderr
+    assert world.downloads() == 0 and not list(world.folder.rglob("*.tif"))
+
+
+def test_wrong_credentials(world):
+    world.earthdata.tile()
+    done = world.campaign(expect=2, EARTHDATA_TOKEN="wr0ng")
+    assert "EARTHDATA_TOKEN" in done.stderr
+    done = world.run(
+        "fetch", "sentinel2", "--bbox", BOX, "--dates", JULY, "-o", "s2", "--source", "cdse",
+        expect=2, OAUTH_CLIENT_ID="me", OAUTH_CLIENT_SECRET="wr0ng",
+    )  # fmt: skip
+    assert "OAUTH_CLIENT_SECRET" in done.stderr
+
+
+def test_init_writes_what_run_reads(world):
+    world.run("init", "athens.toml")
+    text = (world.folder / "athens.toml").read_text()
+    (world.folder / "athens.toml").write_text(text.replace("23.63,37.91,23.99,38.07", BOX))
+    world.earthdata.tile()
+    world.archive.sentinel2(date(2023, 7, 14))
+    done = world.run("run", "athens.toml", "--dry-run")
+    assert "1 % cloud" in done.stdout
+    assert "move the file away" in world.run("init", "athens.toml", expect=2).stderr
+    (world.folder / "athens.toml").write_text(text + "\n[sharpen2]\n")
+    assert "sharpen2" in world.run("run", "athens.toml", expect=2).stderr
