@@ -77,6 +77,17 @@ class Campaign:
         """Where the sharpened maps go."""
         return self.project.output / "sharpened"
 
+    def check(self) -> None:
+        """Find out what is wrong with the project before anything is fetched.
+
+        Raises
+        ------
+        UsageError
+            The area or the period cannot be, a method is not known, an account is missing.
+        """
+        self.area.grids(self._sentinel2([]).resolution)
+        self._options()
+
     def plan(self) -> tuple[list[Planned], list[Planned]]:
         """Say which thermal images, and which fine ones for them, would be fetched."""
         thermal = list(self.thermal().plan())
@@ -84,10 +95,9 @@ class Campaign:
         fine = self._sentinel2(days)
         found = fine.find()
         if days:
-            first = {day: self._order(found, day)[:1] for day in days}
-            found = sorted({item.day: item for items in first.values() for item in items}.values(),
-                           key=lambda item: item.day)  # fmt: skip
-        return thermal, [item for item in fine.plan() if item.what in found]
+            nearest = {item.day: item for day in days for item in self._order(found, day)[:1]}
+            found = [nearest[day] for day in sorted(nearest)]
+        return thermal, [fine.planned(item) for item in found]
 
     def thermal(self) -> Fetch:
         """Return the fetch of the thermal images and their companions."""
@@ -134,23 +144,24 @@ class Campaign:
 
     def sharpening(self, *, overwrite: bool = False) -> SharpenRun:
         """Return the run that sharpens each thermal image with its fine one."""
+        return SharpenRun(self._options(overwrite=overwrite))
+
+    def _options(self, *, overwrite: bool = False) -> SharpenOptions:
         wanted = self.project.sharpen
         takes_seed = wanted.method in METHODS and (
             "random_state" in METHODS[wanted.method]._get_param_names()
         )
-        return SharpenRun(
-            SharpenOptions(
-                lst=(self.thermal_folder,),
-                fine=(self.fine_folder,),
-                output=self.maps,
-                method=wanted.method,
-                method_options={"random_state": wanted.seed} if takes_seed else {},
-                extent=self.area.extent,
-                min_usable=wanted.min_usable,
-                resolution=self.project.sentinel2.resolution,
-                overwrite=overwrite,
-                celsius=wanted.celsius,
-            )
+        return SharpenOptions(
+            lst=(self.thermal_folder,),
+            fine=(self.fine_folder,),
+            output=self.maps,
+            method=wanted.method,
+            method_options={"random_state": wanted.seed} if takes_seed else {},
+            extent=self.area.extent,
+            min_usable=wanted.min_usable,
+            resolution=self.project.sentinel2.resolution,
+            overwrite=overwrite,
+            celsius=wanted.celsius,
         )
 
     def _sentinel2(self, days: Sequence[date]) -> Sentinel2Fetch:

@@ -274,7 +274,7 @@ def _run(project: "Project", carry_out: CarryOut, *, overwrite: bool, dry_run: b
             credentials=credentials,
             tell=progress.tell,
         )
-        _ = campaign.area, campaign.period  # what is wrong with them is said before any work
+        campaign.check()
         try:
             if dry_run:
                 _show([item for part in campaign.plan() for item in part])

@@ -128,7 +128,7 @@ class Sentinel2Fetch:
 
     def plan(self) -> list[Planned]:
         """Say what would be fetched, and what it would cost."""
-        return [self._planned(item) for item in self.find()]
+        return [self.planned(item) for item in self.find()]
 
     def fetch(self, planned: Sequence[Planned]) -> Iterator[Fetched]:
         """Fetch what was planned, one image after another; what is there is kept.
@@ -203,7 +203,8 @@ class Sentinel2Fetch:
     def _reader(self, acquisition: Acquisition) -> Callable[[GeoBox], Pixels]:
         return lambda grid: self.archive.read(acquisition, grid, self.resolution)
 
-    def _planned(self, acquisition: Acquisition) -> Planned:
+    def planned(self, acquisition: Acquisition) -> Planned:
+        """Say what fetching an acquisition means."""
         files = self.files(acquisition)
         missing = [request for path, request in files if not path.exists()]
         return Planned(
