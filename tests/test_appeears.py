@@ -18,9 +18,9 @@ from thermosharp.errors import (
     ServiceFailed,
 )
 from thermosharp.products import find_thermal, open_thermal
+from thermosharp.sources.accounts import Login
 from thermosharp.sources.appeears import ORDER_FILE, AppeearsOrder, Waiting
 from thermosharp.sources.areas import Area, Period
-from thermosharp.sources.earthdata import Login
 
 JULY = Period.parse("2023-07-01/2023-07-31")
 

@@ -286,6 +286,102 @@ def test_interrupted_while_downloading_and_run_again(world):
     assert kept.items() <= contents(world.folder / "out").items()
 
 
+@pytest.mark.parametrize("step", ["cloud.tif", "B05.tif"])
+def test_killed_at_a_request_and_run_again(world, step):
+    world.earthdata.tile("20230718T081442")
+    world.archive.sentinel2(date(2023, 7, 14))
+    world.campaign(output="undisturbed")
+    run = ["run", "--bbox", BOX, "--dates", JULY, "-o", "out", "--method", "bicubic"]
+    process = None
+
+    def kill(_):
+        process.kill()
+        return Answer(b"")
+
+    for server in (world.signed, world.files):
+        server.fault(step, kill, times=99)
+        server.asked.clear()
+    process = subprocess.Popen(
+        world.command(*run), cwd=world.folder, env=world.environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.wait(timeout=120) == -signal.SIGKILL
+    there = {path.name for path in (world.folder / "out").rglob("*.tif")}
+    for server in (world.signed, world.files):
+        server._faults.clear()
+        server.asked.clear()
+    world.campaign()
+    assert contents(world.folder / "out") == contents(world.folder / "undisturbed")
+    again = {ask.path.rpartition("/")[2] for ask in world.signed.asked}
+    assert not again & there, "nothing that was there is fetched again"
+    assert leftovers(world.folder / "out") == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no resource limits")
+def test_a_full_disk_is_said_and_leaves_nothing_half_written(world):
+    import resource
+
+    world.earthdata.tile("20230718T081442")
+    world.archive.sentinel2(date(2023, 7, 14))
+
+    def small():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))
+
+    for words in (
+        ["ecostress", "-o", "eco", "--bbox", BOX], ["sentinel2", "-o", "s2", "--bbox", land.BOX]
+    ):  # fmt: skip
+        done = subprocess.run(
+            world.command("fetch", *words, "--dates", JULY), cwd=world.folder,
+            env=world.environment, text=True, capture_output=True, preexec_fn=small, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "could not be written" in done.stderr and "Traceback" not in done.stderr
+        large = [f for f in (world.folder / words[2]).glob("*.tif") if f.stat().st_size >= 9000]
+        assert large == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_password_is_asked_for_where_none_is_set_and_not_shown(world):
+    import pty
+
+    world.appeears.scene()
+    world.appeears.states = ["done"]
+    words = ["fetch", "ecostress", "--bbox", BOX, "--dates", JULY, "-o", "eco"]
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(world.folder)
+        environment = {**world.environment, "TERM": "dumb"}
+        os.execve(sys.executable, world.command(*words, "--source", "appeears"), environment)
+    shown = b""
+    for question, reply in ((b"user name", USER), (b"password", PASSWORD)):
+        while question not in shown:
+            shown += os.read(terminal, 1024)
+        time.sleep(0.3)  # the terminal stops echoing just after it asked
+        os.write(terminal, reply.encode() + b"\n")
+    with contextlib.suppress(OSError):
+        while chunk := os.read(terminal, 1024):
+            shown += chunk
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, shown.decode()
+    assert PASSWORD.encode() not in shown
+    assert len(list((world.folder / "eco").glob("*.tif"))) == 5
+
+
+def test_a_thermal_image_without_a_fine_one_near_does_not_stop_the_others(world, caplog):
+    near, far = (
+        world.earthdata.tile("20230715T081442"),
+        world.earthdata.tile("20230730T081442", orbit="28999"),
+    )
+    world.archive.sentinel2(date(2023, 7, 14))
+    world.campaign("--within", "3")
+    rows = summary(world.folder / "out")
+    assert rows[f"{near}_LST"]["status"] == rows[f"{far}_LST"]["status"] == "done"
+    assert "within 3 days of 2023-07-30" in caplog.text
+    done = world.campaign("--within", "0", output="other", expect=1)
+    assert "is 1 day(s) away" in done.stderr
+
+
 @pytest.mark.parametrize("step", ["ecostress", "sentinel2", "sharpened"])
 def test_results_do_not_depend_on_where_a_run_was_cut_off(world, step):
     """Take away what a killed run would not have made yet; the rest is not fetched again."""

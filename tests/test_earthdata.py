@@ -11,8 +11,9 @@ from services.earthdata import PASSWORD, USER, Earthdata, Signed
 from services.server import Answer
 from thermosharp.errors import AccessRefused, DamagedDownload, NothingFound, ServiceFailed
 from thermosharp.products import find_thermal, open_thermal
+from thermosharp.sources.accounts import Login
 from thermosharp.sources.areas import Area, Period
-from thermosharp.sources.earthdata import EcostressTiles, Login
+from thermosharp.sources.earthdata import EcostressTiles
 
 JULY = Period.parse("2023-07-01/2023-07-31")
 LAYERS = {"LST", "LST_err", "QC", "cloud", "water"}

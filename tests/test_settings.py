@@ -50,6 +50,15 @@ def test_oauth_client_of_dotenv_and_never_shown(tmp_path):
     assert "s3cret" not in shown and "t0ken" not in shown
 
 
+def test_the_example_of_dotenv_as_it_is_means_no_account(tmp_path):
+    example = Path(__file__).parents[1] / ".env.example"
+    (tmp_path / ".env").write_text(example.read_text(encoding="utf-8"))
+    credentials = read_credentials()
+    assert credentials.oauth_client("x") is None and not credentials.earthdata(LOGIN).known
+    names = set(example.read_text(encoding="utf-8").replace("=", " ").split())
+    assert {"OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "EARTHDATA_TOKEN"} <= names
+
+
 def test_half_an_oauth_client_names_the_other_half(monkeypatch):
     monkeypatch.setenv("OAUTH_CLIENT_ID", "me")
     with pytest.raises(UsageError, match="no OAUTH_CLIENT_SECRET"):
@@ -102,6 +111,12 @@ def test_addresses_of_services(monkeypatch):
     monkeypatch.setenv("THERMOSHARP_CMR_URL", "no address")
     with pytest.raises(UsageError, match="THERMOSHARP_CMR_URL"):
         read_services()
+
+
+def test_all_addresses_are_documented():
+    text = (Path(__file__).parents[1] / "docs" / "accounts.md").read_text(encoding="utf-8")
+    for name in Services.model_fields:
+        assert f"THERMOSHARP_{name.upper()}" in text
 
 
 def test_links_are_signed_only_for_the_service_that_signs():

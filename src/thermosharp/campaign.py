@@ -134,7 +134,10 @@ class Campaign:
         fetch = self._sentinel2(days)
         found = fetch.find()
         looked_at: dict[date, tuple[float, Acquisition]] = {}
-        chosen = [self._nearest_clear(fetch, found, day, looked_at) for day in days]
+        each = [self._nearest_clear(fetch, found, day, looked_at) for day in days]
+        chosen = [item for item in each if item is not None]
+        if not chosen:
+            raise self._none_near(found, days)
         for share, item in looked_at.values():
             good = share >= 1 - MOST_HIDDEN or item in chosen
             aside = replace(fetch, folder=fetch.folder / CLOUDY)
@@ -186,8 +189,11 @@ class Campaign:
         found: Sequence[Acquisition],
         day: date,
         looked_at: dict[date, tuple[float, Acquisition]],
-    ) -> Acquisition:
-        """Choose for a thermal image; note the share in plain sight of what was looked at."""
+    ) -> Acquisition | None:
+        """Choose for a thermal image; None where there is nothing near.
+
+        The share in plain sight of what was looked at is noted.
+        """
         near = self._order(found, day)[:MOST_TRIES]
         for item in near:
             if item.day not in looked_at:
@@ -196,20 +202,28 @@ class Campaign:
             if looked_at[item.day][0] >= 1 - MOST_HIDDEN:
                 return item
         if not near:
-            nearest = min(found, key=lambda item: abs(item.day - day))
-            raise NothingFound(
-                f"There is no Sentinel-2 image near the thermal one of {day}",
-                expected=f"one within {self.project.sentinel2.within_days} days (--within) with at "
-                f"most {fetch.max_cloud:g} % cloud (--max-cloud)",
-                came=f"the nearest is of {nearest.day}",
-                advice="allow more days or more cloud",
-            )
+            log.warning(
+                "no Sentinel-2 image within %d days of %s; the nearest there is will be used",
+                self.project.sentinel2.within_days, day,
+            )  # fmt: skip
+            return None
         share, best = max((looked_at[item.day] for item in near), key=lambda one: one[0])
         log.warning(
             "no clear Sentinel-2 image near %s; that of %s shows %.0f %% of the ground",
             day, best.day, 100 * share,
         )  # fmt: skip
         return best
+
+    def _none_near(self, found: Sequence[Acquisition], days: Sequence[date]) -> NothingFound:
+        gap, nearest = min((abs(item.day - day), item.day) for item in found for day in days)
+        settings = self.project.sentinel2
+        return NothingFound(
+            "There is no Sentinel-2 image near any of the thermal ones",
+            expected=f"one within {settings.within_days} days (--within) with at most "
+            f"{settings.max_cloud:g} % cloud (--max-cloud)",
+            came=f"the nearest, of {nearest}, is {gap.days} day(s) away",
+            advice="allow more days or more cloud",
+        )
 
     def _share(self, fetch: Sentinel2Fetch, item: Acquisition) -> float:
         """Return the share of an image in plain sight; fetch it unless it lies somewhere."""

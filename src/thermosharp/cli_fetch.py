@@ -4,28 +4,23 @@ Thin: reads what is asked, calls the sources, says how it goes. Heavy libraries 
 inside the commands, so that ``--help`` is quick.
 """
 
-import logging
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
+from thermosharp.cli_progress import Progress, interrupted, log_warnings, out, show
 from thermosharp.errors import UsageError
 
 if TYPE_CHECKING:
     from thermosharp.settings import Credentials, Project
     from thermosharp.sources.areas import Area
-    from thermosharp.sources.plan import Fetch, Fetched, Planned
+    from thermosharp.sources.plan import Fetch
     from thermosharp.workflow import SharpenRun
 
 CarryOut = Callable[["SharpenRun", Path], int]
-
-INTERRUPTED = 130
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 fetch_app = typer.Typer(
     help="Fetch Sentinel-2, ECOSTRESS or Landsat images of an area and period.",
@@ -263,11 +258,11 @@ def _run(project: "Project", carry_out: CarryOut, *, overwrite: bool, dry_run: b
     from thermosharp.settings import read_credentials, read_services
     from thermosharp.writing import check_writable
 
-    _log()
+    log_warnings()
     credentials = read_credentials()
     if project.thermal.source == "appeears" and not dry_run:
         credentials = _ask(credentials, project.services)
-    with _Progress() as progress:
+    with Progress() as progress:
         campaign = Campaign(
             project=project,
             services=read_services(project.services),
@@ -277,7 +272,7 @@ def _run(project: "Project", carry_out: CarryOut, *, overwrite: bool, dry_run: b
         campaign.check()
         try:
             if dry_run:
-                _show([item for part in campaign.plan() for item in part])
+                show([item for part in campaign.plan() for item in part])
                 return 0
             check_writable(project.output)
             write_project(project, project.output)
@@ -290,7 +285,7 @@ def _run(project: "Project", carry_out: CarryOut, *, overwrite: bool, dry_run: b
                 out.print(f"Sentinel-2: {told}", markup=False)
             progress.files("fine images", campaign.fetch_fine())
         except KeyboardInterrupt:
-            return _interrupted()
+            return interrupted()
     return carry_out(campaign.sharpening(overwrite=overwrite), campaign.maps)
 
 
@@ -305,7 +300,7 @@ def _thermal(
     credentials = read_credentials()
     if checked.source == "appeears" and not dry_run:
         credentials = _ask(credentials, {})
-    with _Progress() as progress:
+    with Progress() as progress:
         fetch = fetching.thermal(
             _area(bbox, aoi), _period(dates), output,
             settings=checked, services=read_services(), credentials=credentials,
@@ -315,101 +310,25 @@ def _thermal(
     raise typer.Exit(code)
 
 
-def _fetch(fetch: "Fetch", output: Path, dry_run: bool, progress: "_Progress | None" = None) -> int:
+def _fetch(fetch: "Fetch", output: Path, dry_run: bool, progress: Progress | None = None) -> int:
     """Plan and fetch; say what came."""
     from thermosharp.writing import check_writable
 
-    _log()
+    log_warnings()
     if progress is None:
-        with _Progress() as progress:
+        with Progress() as progress:
             return _fetch(fetch, output, dry_run, progress)
     try:
         progress.tell("asking the catalogue")
         planned = fetch.plan()
-        _show(planned)
+        show(planned)
         if dry_run:
             return 0
         check_writable(output)
         progress.files("files", fetch.fetch(planned), planned)
     except KeyboardInterrupt:
-        return _interrupted()
+        return interrupted()
     return 0
-
-
-def _interrupted() -> int:
-    err.print("interrupted; what was finished stays", markup=False)
-    return INTERRUPTED
-
-
-class _Progress:
-    """A bar on standard error, and what one is waiting for."""
-
-    def __init__(self) -> None:
-        from rich import progress as rich
-
-        self._bar = rich.Progress(
-            rich.SpinnerColumn(), rich.TextColumn("{task.description}"), rich.BarColumn(),
-            rich.MofNCompleteColumn(), rich.TimeElapsedColumn(),
-            console=err, transient=True,
-        )  # fmt: skip
-        self._task = self._bar.add_task("", total=None)
-
-    def __enter__(self) -> "_Progress":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def tell(self, text: str) -> None:
-        """Show news; where there is no terminal to show it on, print it."""
-        if err.is_terminal:
-            self._bar.update(self._task, description=text)
-        else:
-            err.print(text, markup=False)
-
-    def files(
-        self, what: str, fetched: "Iterable[Fetched]", planned: "Sequence[Planned]" = ()
-    ) -> None:
-        """Go through files as they come; say a line for each."""
-        numbers = [item.files for item in planned]
-        total = sum(filter(None, numbers)) if numbers and None not in numbers else None
-        self._bar.reset(self._task, total=total, description=what)
-        counts = {True: 0, False: 0}
-        for file in fetched:
-            counts[file.kept] += 1
-            word, colour = ("kept", "cyan") if file.kept else ("fetched", "green")
-            out.print(f"[{colour}]{word:<8}[/]", end="")
-            note = f"  {file.note}" if file.note else ""
-            out.print(f"{file.path.name}{note}", markup=False)
-            self._bar.update(self._task, advance=1)
-        out.print(f"{what}: {counts[False]} fetched, {counts[True]} kept", markup=False)
-
-
-def _show(planned: "Sequence[Planned]") -> None:
-    """Print what would be fetched, a line each, and the sums."""
-    for item in planned:
-        when = (
-            item.when.strftime("%Y-%m-%d %H:%M" if hasattr(item.when, "hour") else "%Y-%m-%d")
-            if item.when
-            else ""
-        )
-        told = [
-            when,
-            f"{item.cloud:.0f} % cloud" if item.cloud is not None else "",
-            f"{item.size / 1e6:,.0f} MB" if item.size else "",
-            f"{item.units:,.1f} PU" if item.units else "",
-            "there already" if item.there else "",
-            item.note,
-        ]
-        out.print(f"{item.name}  {', '.join(filter(None, told))}", markup=False)
-    missing = [item for item in planned if not item.there]
-    size = sum(item.size or 0 for item in missing)
-    units = sum(item.units for item in missing)
-    total = f"{len(missing)} of {len(planned)} to fetch"
-    total += f", about {size / 1e6:,.0f} MB" if size else ""
-    total += f", {units:,.1f} processing units" if units else ""
-    out.print(total, markup=False)
 
 
 def _area(bbox: str | None, aoi: Path | None) -> "Area":
@@ -505,9 +424,3 @@ def _ask(credentials: "Credentials", services: dict[str, str]) -> "Credentials":
     return credentials.model_copy(
         update={"earthdata_username": name, "earthdata_password": SecretStr(password)}
     )
-
-
-def _log() -> None:
-    """Send warnings of the library to standard error; the rest is said in errors."""
-    logging.basicConfig(level=logging.CRITICAL, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("thermosharp").setLevel(logging.WARNING)

@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from thermosharp.errors import UsageError
-from thermosharp.sources.earthdata import Login
+from thermosharp.sources.accounts import Login
 
 #: Names of the OAuth client's variables: the tutorial's, and those of the sentinelhub library.
 _CLIENT_ID = AliasChoices("OAUTH_CLIENT_ID", "SH_CLIENT_ID")

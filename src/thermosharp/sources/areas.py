@@ -17,8 +17,9 @@ from thermosharp.extents import SIDE_STEP, Extent, parse_box
 SNAP = 20
 #: Largest image, pixels: some 300 km by 300 km at 20 m.
 MOST_PIXELS = 225_000_000
-#: Pixels along the side of what is asked for at once; Sentinel Hub takes 2500.
-BLOCK = 2400
+#: Pixels along the side of what is asked for at once: whole tiles of a file, and less than the
+#: 2500 that Sentinel Hub takes.
+BLOCK = 9 * 256
 
 _HALVES = (box(-180, -90, 0, 90, "EPSG:4326"), box(0, -90, 180, 90, "EPSG:4326"))
 

@@ -4,105 +4,33 @@ Uses the account that earthaccess users have: a token, or user name and password
 made. The token goes to NASA's own hosts and never along a redirect.
 """
 
-import logging
-import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from pydantic import SecretStr
 
 from thermosharp.errors import AccessRefused, NothingFound, ServiceFailed
+from thermosharp.sources.accounts import Login
 from thermosharp.sources.areas import Area, Period
-from thermosharp.sources.http import (
-    HostBoundSession,
-    download,
-    failed,
-    host_of,
-    json_of,
-    retries,
-    safe_name,
-    send,
+from thermosharp.sources.cmr import (
+    COLLECTIONS,
+    LAYERS,
+    SERVICE,
+    SHORT_NAME,
+    Granule,
+    find_granules,
 )
+from thermosharp.sources.downloads import download
+from thermosharp.sources.http import HostBoundSession, failed, host_of, json_of, retries, send
 from thermosharp.sources.plan import Fetched, Planned, Tell, silent
 
-log = logging.getLogger(__name__)
-
-SERVICE = "NASA Earthdata"
-SHORT_NAME = "ECO_L2T_LSTE"
-#: Newest first; the newest that has a scene gives it.
-COLLECTIONS = ("003", "002")
-#: What sharpening makes use of.
-LAYERS = ("LST", "LST_err", "QC", "cloud", "water")
 #: Downloads at a time.
 WORKERS = 4
-_PAGE = 500
-
-_GRANULE = re.compile(
-    r"ECOv(?P<ver>00\d)_L2T_LSTE_(?:(?P<orbit>\d{5})_(?P<scene>\d{3})_)?"
-    r"(?P<tile>\d{2}[C-X][A-Z]{2})_(?P<time>\d{8}T\d{6})_(?:(?P<build>\d{4})_)?(?P<iter>\d{2})",
-    re.ASCII,
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Login:
-    """An Earthdata account: a token, or a user name and a password."""
-
-    token: SecretStr | None = None
-    username: str = ""
-    password: SecretStr | None = None
-
-    @property
-    def known(self) -> bool:
-        """Whether there is anything to log in with."""
-        return self.token is not None or self.with_password
-
-    @property
-    def with_password(self) -> bool:
-        """Whether there are user name and password."""
-        return bool(self.username) and self.password is not None
-
-    @property
-    def basic(self) -> tuple[str, str]:
-        """User name and password, for HTTP."""
-        assert self.password is not None
-        return self.username, self.password.get_secret_value()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Granule:
-    """One tile of one overpass.
-
-    Attributes
-    ----------
-    name : str
-    acquired : datetime
-    key : tuple of str
-        What builds of the same tile have in common.
-    rank : tuple of str
-        Collection, build and iteration; the greatest is the newest.
-    links : mapping of str to str
-        URL of each layer that is needed.
-    sizes : mapping of str to int
-        Bytes, where the catalogue tells.
-    cloud : float or None
-        Percent.
-    """
-
-    name: str
-    acquired: datetime
-    key: tuple[str, ...]
-    rank: tuple[str, ...]
-    links: dict[str, str]
-    sizes: dict[str, int] = field(default_factory=dict)
-    cloud: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,41 +107,7 @@ class EcostressTiles:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _search(self, area: Area) -> list[Granule]:
-        newest: dict[tuple[str, ...], Granule] = {}
-        for version in COLLECTIONS:
-            for box in area.boxes:
-                for granule in self._granules(version, box):
-                    other = newest.get(granule.key)
-                    if other is None or granule.rank > other.rank:
-                        newest[granule.key] = granule
-        return sorted(newest.values(), key=lambda granule: (granule.acquired, granule.name))
-
-    def _granules(self, version: str, box: tuple[float, float, float, float]) -> Iterator[Granule]:
-        """Ask the catalogue, page by page."""
-        session = HostBoundSession(retries(backoff=self.backoff))
-        query = {
-            "short_name": SHORT_NAME,
-            "version": version,
-            "provider": "LPCLOUD",
-            "bounding_box": ",".join(f"{side:.6f}" for side in box),
-            "temporal": self.period.utc(","),
-            "page_size": str(_PAGE),
-            "sort_key[]": "start_date",
-        }
-        url = f"{self.cmr_url.rstrip('/')}/granules.umm_json"
-        headers: dict[str, str] = {}
-        while True:
-            self.tell(f"asking {host_of(url)} for {SHORT_NAME}.{version}")
-            response = send(session, "GET", url, params=query, headers=headers, service=SERVICE)
-            page = json_of(response, service=SERVICE)
-            items = page.get("items") if isinstance(page, dict) else None
-            if not isinstance(items, list):
-                raise ServiceFailed(f"The catalogue of {SERVICE} sent no list of granules")
-            yield from filter(None, map(_granule, items))
-            after = response.headers.get("CMR-Search-After")
-            if not after or not items:
-                return
-            headers = {"CMR-Search-After": after}
+        return find_granules(self.cmr_url, area, self.period, tell=self.tell, backoff=self.backoff)
 
     def _planned(self, granule: Granule) -> Planned:
         files = [self.folder / f"{granule.name}_{layer}.tif" for layer in granule.links]
@@ -328,46 +222,3 @@ def _kin(url: str, login_url: str) -> bool:
         return False
     domain = ".".join(login.split(".")[-2:])
     return host == login or (not login.replace(".", "").isdigit() and host.endswith(f".{domain}"))
-
-
-def _granule(item: Any) -> Granule | None:
-    """Read a catalogue entry; None where it is no tile of ours or has no LST."""
-    try:
-        umm = item["umm"]
-        name = safe_name(str(umm["GranuleUR"]), service=SERVICE)
-        match = _GRANULE.fullmatch(name)
-        urls = [str(link["URL"]) for link in umm.get("RelatedUrls", ())]
-        cloud = umm.get("CloudCover")
-        told = umm.get("DataGranule", {}).get("ArchiveAndDistributionInformation", ())
-    except (KeyError, TypeError, AttributeError):
-        raise ServiceFailed(
-            f"The catalogue of {SERVICE} holds an entry that cannot be read",
-            expected="GranuleUR and RelatedUrls",
-        ) from None
-    links = {
-        layer: url
-        for layer in LAYERS
-        for url in urls
-        if url.startswith("http") and url.endswith(f"{name}_{layer}.tif")
-    }
-    if match is None or "LST" not in links:
-        log.debug("left out: %s", name)
-        return None
-    scene = (match["orbit"], match["scene"]) if match["orbit"] else (match["time"],)
-    return Granule(
-        name=name,
-        acquired=datetime.strptime(match["time"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC),
-        key=(*scene, match["tile"]),
-        rank=(match["ver"], match["build"] or "", match["iter"]),
-        links=links,
-        sizes=_sizes(told, name),
-        cloud=None if cloud is None else float(cloud),
-    )
-
-
-def _sizes(told: Iterable[Any], name: str) -> dict[str, int]:
-    """Return bytes of each layer, where the catalogue tells them exactly."""
-    sizes = {str(entry.get("Name")): entry.get("SizeInBytes") for entry in told}
-    return {
-        layer: size for layer in LAYERS if isinstance(size := sizes.get(f"{name}_{layer}.tif"), int)
-    }

@@ -211,7 +211,8 @@ def new_raster(
         "driver": "GTiff", "count": count, "dtype": dtype, "nodata": nodata,
         "height": grid.shape[0], "width": grid.shape[1],
         "crs": str(grid.crs), "transform": grid.affine,
-        "compress": "DEFLATE", "predictor": 2, "tiled": True, "bigtiff": "IF_SAFER",
+        "compress": "DEFLATE", "predictor": 2, "tiled": True, "interleave": "band",
+        "bigtiff": "IF_SAFER",
     }  # fmt: skip
     try:
         with rasterio.open(part, "w", **profile) as dataset:

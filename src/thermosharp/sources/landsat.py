@@ -17,7 +17,8 @@ from rasterio.windows import Window
 
 from thermosharp.errors import NothingFound, ServiceFailed
 from thermosharp.sources.areas import Area, Period
-from thermosharp.sources.http import HostBoundSession, download, host_of, retries, safe_name
+from thermosharp.sources.downloads import download
+from thermosharp.sources.http import HostBoundSession, host_of, retries, safe_name
 from thermosharp.sources.imagery import new_raster
 from thermosharp.sources.plan import Fetched, Planned
 from thermosharp.sources.remote import (
