@@ -19,6 +19,17 @@ def test_a_box_becomes_an_aligned_utm_grid():
     assert fine.boundingbox == grid.boundingbox and fine.shape == tuple(2 * n for n in grid.shape)
 
 
+def test_a_margin_and_a_wider_area_reach_as_far_to_all_sides():
+    area = Area.parse("23.63,37.91,23.99,38.07")
+    (grid,), (wide,) = area.grids(20), area.grids(20, margin=560)
+    assert wide.boundingbox.left == grid.boundingbox.left - 560
+    assert wide.boundingbox.top == grid.boundingbox.top + 560
+    (wider,) = area.widened(560).grids(20)
+    for side, other in zip(wider.boundingbox, wide.boundingbox, strict=True):
+        assert abs(side - other) < 100
+    assert Area.parse("179.8,-17.2,-179.9,-17.0").widened(1000).boxes[0][2] == 180
+
+
 def test_southern_areas_lie_in_southern_zones():
     assert Area.parse("18.3,-34.2,18.6,-33.8").grids(20)[0].crs.epsg == 32734
 

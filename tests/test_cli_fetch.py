@@ -26,6 +26,7 @@ from services.copernicus import Copernicus, Tokens
 from services.earthdata import PASSWORD, USER, Earthdata, Signed
 from services.server import Answer, Files
 from thermosharp.cli import main
+from thermosharp.sources.areas import Area
 
 JULY = "2023-07-01/2023-07-31"
 BOX = land.SMALL_BOX
@@ -151,6 +152,8 @@ def test_from_box_and_dates_to_maps(world):
             assert dataset.crs.to_epsg() == 32634 and dataset.res == (20, 20)
             truth = land.kelvin(dataset.transform, dataset.shape)
             assert np.isfinite(lst).all() and np.sqrt(np.mean((lst - truth) ** 2)) < 1
+            (grid,) = Area.parse(BOX).grids(20)
+            assert dataset.bounds == tuple(grid.boundingbox), "the box, and no more"
         assert (out / "sharpened" / f"{name}_LST.png").exists()
     assert sorted(path.name for path in (out / "sentinel2").iterdir()) == [
         "S2_20m_2023-07-14.tif", "cloudy",

@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 #: Folder of images that turned out to show too little of the ground.
 CLOUDY = "cloudy"
+#: Images reach so far beyond the area, m: eight pixels of the sensor, so that its rim is no rim
+#: to what is learnt there.
+MARGIN = {"ecostress": 560, "landsat": 800}
 #: So many dates are tried for one thermal image.
 MOST_TRIES = 8
 
@@ -85,7 +88,8 @@ class Campaign:
         UsageError
             The area or the period cannot be, a method is not known, an account is missing.
         """
-        self.area.grids(self._sentinel2([]).resolution)
+        fetch = self._sentinel2([])
+        self.area.grids(fetch.resolution, margin=fetch.margin)
         self._options()
 
     def plan(self) -> tuple[list[Planned], list[Planned]]:
@@ -101,8 +105,9 @@ class Campaign:
 
     def thermal(self) -> Fetch:
         """Return the fetch of the thermal images and their companions."""
+        cut = self.project.thermal.source == "appeears"  # others deliver tiles, or a margin
         return fetching.thermal(
-            self.area, self.period, self.thermal_folder,
+            self.area.widened(self._margin) if cut else self.area, self.period, self.thermal_folder,
             settings=self.project.thermal, services=self.services, credentials=self.credentials,
             tell=self.tell,
         )  # fmt: skip
@@ -110,7 +115,7 @@ class Campaign:
     def fine_units(self) -> float:
         """Return the processing units that a fine image costs."""
         fetch = self._sentinel2([])
-        grids = self.area.grids(fetch.resolution)
+        grids = self.area.grids(fetch.resolution, margin=fetch.margin)
         return sum(fetch.archive.units(grid, fetch.resolution) for grid in grids)
 
     def fetch_fine(self) -> Iterator[Fetched]:
@@ -175,7 +180,12 @@ class Campaign:
         return fetching.sentinel2(
             self.area, Period(first=first - near, last=last + near), self.fine_folder,
             settings=settings, services=self.services, credentials=self.credentials,
+            margin=self._margin,
         )  # fmt: skip
+
+    @property
+    def _margin(self) -> int:
+        return MARGIN[self.project.thermal.sensor]
 
     def _order(self, found: Sequence[Acquisition], day: date) -> list[Acquisition]:
         """Return the acquisitions near enough to a day, nearest first."""

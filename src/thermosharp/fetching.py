@@ -26,6 +26,7 @@ def sentinel2(
     settings: Sentinel2Settings,
     services: Services,
     credentials: Credentials,
+    margin: int = 0,
 ) -> Sentinel2Fetch:
     """Return the fetch of Sentinel-2: from Copernicus where there is an OAuth client, else open.
 
@@ -40,6 +41,7 @@ def sentinel2(
         period=period,
         folder=folder,
         resolution=settings.resolution,
+        margin=margin,
         max_cloud=settings.max_cloud,
         budget=Budget(settings.max_pu),
         fill_days=settings.fill_days,

@@ -20,6 +20,7 @@ MOST_PIXELS = 225_000_000
 #: Pixels along the side of what is asked for at once: whole tiles of a file, and less than the
 #: 2500 that Sentinel Hub takes.
 BLOCK = 9 * 256
+METRES_PER_DEGREE = 111_320.0
 
 _HALVES = (box(-180, -90, 0, 90, "EPSG:4326"), box(0, -90, 180, 90, "EPSG:4326"))
 
@@ -99,8 +100,23 @@ class Area:
         except UsageError:
             return None
 
-    def grids(self, resolution: int) -> tuple[GeoBox, ...]:
-        """Return the UTM grid of each part: that of the zone its middle lies in.
+    def widened(self, metres: float) -> "Area":
+        """Return boxes round the parts that reach so much further to all sides."""
+        boxes = []
+        for west, south, east, north in self.boxes:
+            up = metres / METRES_PER_DEGREE
+            aside = up / math.cos(math.radians(min(85, max(abs(south), abs(north)))))
+            sides = (
+                max(-180, west - aside), max(-90, south - up),
+                min(180, east + aside), min(90, north + up),
+            )  # fmt: skip
+            boxes.append(box(*sides, "EPSG:4326"))
+        geometry = unary_union(boxes)
+        assert geometry is not None
+        return Area(geometry=geometry, text=self.text)
+
+    def grids(self, resolution: int, *, margin: int = 0) -> tuple[GeoBox, ...]:
+        """Return the UTM grid of each part, with a margin, m: of the zone its middle lies in.
 
         An area over the border of two zones gets one seamless grid: so near its own zone UTM is
         as true as inside.
@@ -110,7 +126,7 @@ class Area:
         UsageError
             The area is too large for one image.
         """
-        return tuple(utm_grid(part, resolution) for part in self.parts)
+        return tuple(utm_grid(part, resolution, margin) for part in self.parts)
 
 
 def _across_180(text: str) -> list[str]:
@@ -128,8 +144,16 @@ def _across_180(text: str) -> list[str]:
     return [text]
 
 
-def utm_grid(geometry: Geometry, resolution: int) -> GeoBox:
+def utm_grid(geometry: Geometry, resolution: int, margin: int = 0) -> GeoBox:
     """Cover a geometry (degrees) with a UTM grid aligned to multiples of :data:`SNAP` metres.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    resolution : int
+        Size of a pixel, m.
+    margin : int
+        How much further the grid reaches to all sides, m.
 
     Raises
     ------
@@ -143,8 +167,8 @@ def utm_grid(geometry: Geometry, resolution: int) -> GeoBox:
     zone = min(60, math.floor((longitude + 180) / 6) + 1)
     crs = f"EPSG:{(32600 if latitude >= 0 else 32700) + zone}"
     metres = geometry.segmented(SIDE_STEP).to_crs(crs).boundingbox
-    left, bottom = (math.floor(v / SNAP) * SNAP for v in (metres.left, metres.bottom))
-    right, top = (math.ceil(v / SNAP) * SNAP for v in (metres.right, metres.top))
+    left, bottom = (math.floor((v - margin) / SNAP) * SNAP for v in metres.bbox[:2])
+    right, top = (math.ceil((v + margin) / SNAP) * SNAP for v in metres.bbox[2:])
     grid = GeoBox.from_bbox(
         BoundingBox(left, bottom, right, top, crs), resolution=resolution, tight=True
     )

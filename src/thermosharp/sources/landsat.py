@@ -36,8 +36,8 @@ TEMPERATURE = ("ST_B10", "ST_B6")
 QUALITY = ("QA_PIXEL", "ST_QA")
 #: Text that tells the time of the scene.
 _TIMES = "MTL.txt"
-#: Pixels of 30 m kept round the area, so that it is covered by whole native pixels.
-_MARGIN = 12
+#: Pixels of 30 m kept round the area: eight native pixels to learn from, and one that is cut.
+_MARGIN = 27
 
 _SCENE = re.compile(r"L[COTE]0[4-9]_L2S[PR]_\d{6}_\d{8}(?:_\d{8})?_\d{2}_(?:T1|T2|RT)", re.ASCII)
 

@@ -95,6 +95,8 @@ class Sentinel2Fetch:
         Gets ``S2_20m_2023-07-14.tif`` and the like.
     resolution : int
         20 or 10, m.
+    margin : int
+        How far images reach beyond the area, m.
     max_cloud : float
         Most cloud cover the catalogue may tell of a tile, %.
     budget : Budget
@@ -108,6 +110,7 @@ class Sentinel2Fetch:
     period: Period
     folder: Path
     resolution: int = 20
+    margin: int = 0
     max_cloud: float = 30.0
     budget: Budget = field(default_factory=lambda: Budget(500.0))
     fill_days: int | None = None
@@ -163,7 +166,7 @@ class Sentinel2Fetch:
 
     def files(self, acquisition: Acquisition) -> list[tuple[Path, Request]]:
         """Return the files of an acquisition, and what each is to hold."""
-        grids = self.area.grids(self.resolution)
+        grids = self.area.grids(self.resolution, margin=self.margin)
         filled = {} if self.fill_days is None else {"fill_days": self.fill_days}
         return [
             (
