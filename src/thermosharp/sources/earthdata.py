@@ -14,7 +14,13 @@ from urllib.parse import urlsplit
 import requests
 from pydantic import SecretStr
 
-from thermosharp.errors import AccessRefused, NothingFound, ServiceFailed
+from thermosharp.errors import (
+    AccessRefused,
+    DamagedDownload,
+    NothingFound,
+    ServiceFailed,
+    ThermosharpError,
+)
 from thermosharp.sources.accounts import Login
 from thermosharp.sources.areas import Area, Period
 from thermosharp.sources.cmr import (
@@ -100,8 +106,14 @@ class EcostressTiles:
         pool = ThreadPoolExecutor(WORKERS)
         try:
             tasks = [pool.submit(gate.download, *what) for what in missing]
+            broken: list[ThermosharpError] = []
             for task in as_completed(tasks):
-                yield Fetched(path=task.result())
+                try:
+                    yield Fetched(path=task.result())
+                except (DamagedDownload, ServiceFailed) as error:
+                    broken.append(error)  # one file must not take the others with it
+            if broken:
+                raise broken[0]
         finally:  # on an error or Ctrl-C: begin nothing more; what is begun leaves its .part
             gate.stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
