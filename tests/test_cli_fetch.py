@@ -162,11 +162,12 @@ def test_from_box_and_dates_to_maps(world):
         "S2_20m_2023-07-19.tif"
     ]
     assert leftovers(out) == [] and "2 done" in done.stdout
+    assert "fine images: 1 fetched, 0 kept" in done.stdout
     before, asked = contents(out), world.downloads()
 
     again = world.campaign()
     assert world.downloads() == asked and contents(out) == before
-    assert "2 kept" in again.stdout
+    assert "2 kept" in again.stdout and "fine images: 0 fetched, 1 kept" in again.stdout
 
     written = world.run("run", out / "project.toml")
     assert world.downloads() == asked and "2 kept" in written.stdout

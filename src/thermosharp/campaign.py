@@ -138,17 +138,20 @@ class Campaign:
         )
         fetch = self._sentinel2(days)
         found = fetch.find()
-        looked_at: dict[date, tuple[float, Acquisition]] = {}
+        looked_at: dict[date, _Look] = {}
         each = [self._nearest_clear(fetch, found, day, looked_at) for day in days]
         chosen = [item for item in each if item is not None]
         if not chosen:
             raise self._none_near(found, days)
-        for share, item in looked_at.values():
-            good = share >= 1 - MOST_HIDDEN or item in chosen
-            aside = replace(fetch, folder=fetch.folder / CLOUDY)
-            _move(item, *((aside, fetch) if good else (fetch, aside)))
+        aside = replace(fetch, folder=fetch.folder / CLOUDY)
+        for look in looked_at.values():
+            if look.clear or look.item in chosen:
+                _move(look.item, aside, fetch)
+            else:
+                _move(look.item, fetch, aside)
         for item in dict.fromkeys(chosen):
-            yield from fetch.image(item)
+            for part in fetch.image(item):
+                yield replace(part, kept=not looked_at[item.day].fresh)
 
     def sharpening(self, *, overwrite: bool = False) -> SharpenRun:
         """Return the run that sharpens each thermal image with its fine one."""
@@ -198,18 +201,18 @@ class Campaign:
         fetch: Sentinel2Fetch,
         found: Sequence[Acquisition],
         day: date,
-        looked_at: dict[date, tuple[float, Acquisition]],
+        looked_at: dict[date, "_Look"],
     ) -> Acquisition | None:
         """Choose for a thermal image; None where there is nothing near.
 
-        The share in plain sight of what was looked at is noted.
+        What was looked at is noted.
         """
         near = self._order(found, day)[:MOST_TRIES]
         for item in near:
             if item.day not in looked_at:
                 self.tell(f"Sentinel-2 of {item.day} for the thermal image of {day}")
-                looked_at[item.day] = self._share(fetch, item), item
-            if looked_at[item.day][0] >= 1 - MOST_HIDDEN:
+                looked_at[item.day] = self._look(fetch, item)
+            if looked_at[item.day].clear:
                 return item
         if not near:
             log.warning(
@@ -217,12 +220,12 @@ class Campaign:
                 self.project.sentinel2.within_days, day,
             )  # fmt: skip
             return None
-        share, best = max((looked_at[item.day] for item in near), key=lambda one: one[0])
+        best = max((looked_at[item.day] for item in near), key=lambda look: look.share)
         log.warning(
             "no clear Sentinel-2 image near %s; that of %s shows %.0f %% of the ground",
-            day, best.day, 100 * share,
+            day, best.item.day, 100 * best.share,
         )  # fmt: skip
-        return best
+        return best.item
 
     def _none_near(self, found: Sequence[Acquisition], days: Sequence[date]) -> NothingFound:
         gap, nearest = min((abs(item.day - day), item.day) for item in found for day in days)
@@ -235,13 +238,28 @@ class Campaign:
             advice="allow more days or more cloud",
         )
 
-    def _share(self, fetch: Sentinel2Fetch, item: Acquisition) -> float:
-        """Return the share of an image in plain sight; fetch it unless it lies somewhere."""
+    def _look(self, fetch: Sentinel2Fetch, item: Acquisition) -> "_Look":
+        """Find out how much an image shows; fetch it unless it lies somewhere."""
         aside = replace(fetch, folder=fetch.folder / CLOUDY)
         shares = [clear_share(path, request) for path, request in aside.files(item)]
+        fresh = False
         if None in shares:
-            shares = [part.clear for part in fetch.image(item)]
-        return sum(share or 0.0 for share in shares) / len(shares)
+            parts = fetch.image(item)
+            shares, fresh = [part.clear for part in parts], not all(part.kept for part in parts)
+        return _Look(item, sum(share or 0.0 for share in shares) / len(shares), fresh)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What an image shows: the share of it in plain sight; and whether it came just now."""
+
+    item: Acquisition
+    share: float
+    fresh: bool
+
+    @property
+    def clear(self) -> bool:
+        return self.share >= 1 - MOST_HIDDEN
 
 
 def _move(item: Acquisition, source: Sentinel2Fetch, target: Sentinel2Fetch) -> None:

@@ -16,6 +16,7 @@ from thermosharp.sources.http import TIMEOUT, failed, host_of, reason, unreachab
 _CHUNK = 1 << 13
 #: How often a file that does not arrive whole is asked for.
 _ATTEMPTS = 4
+_CUT = requests.exceptions.ChunkedEncodingError
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -72,13 +73,14 @@ def download(
     part = path.with_name(path.name + ".part")
     trouble = ""
     for _ in range(_ATTEMPTS):
+        before = _size(part)
         try:
             length = _continue(session, url, part, headers or {}, service, explain, stop)
-        except requests.exceptions.ChunkedEncodingError:
+        except requests.RequestException as error:
+            if _size(part) == before and not isinstance(error, _CUT):
+                raise unreachable(service, url, error) from None
             trouble = "the connection was cut"
             continue
-        except requests.RequestException as error:
-            raise unreachable(service, url, error) from None
         except OSError as error:
             raise WriteFailed(
                 f"{part.name} could not be written to {part.parent}",
@@ -111,7 +113,7 @@ def _continue(
     stop: threading.Event | None,
 ) -> int | None:
     """Fetch what is missing of a file; return its length where the server tells."""
-    have = part.stat().st_size if part.exists() else 0
+    have = _size(part)
     asked = {**headers, "Accept-Encoding": "identity"}
     if have:
         asked["Range"] = f"bytes={have}-"
@@ -130,6 +132,10 @@ def _continue(
                     raise Stopped
                 file.write(chunk)
         return int(length) + (have if resumed else 0) if length.isdecimal() else None
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
 
 
 def _starts_at(response: requests.Response) -> int:

@@ -89,16 +89,16 @@ class EcostressTiles:
         DamagedDownload, ServiceFailed, WriteFailed
         """
         wanted = [
-            (self.folder / f"{item.what.name}_{layer}.tif", url, item.what.sizes.get(layer))
+            (self.folder / f"{item.what.name}_{layer}.tif", url)
             for item in planned
             for layer, url in item.what.links.items()
         ]
         missing = []
-        for path, url, size in wanted:
+        for path, url in wanted:
             if path.exists():
                 yield Fetched(path=path, kept=True)
             else:
-                missing.append((path, url, size))
+                missing.append((path, url))
         if not missing:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -173,7 +173,8 @@ class _Gate:
         self._token = login.token or self._new_token()
         self.stop, self._lock = threading.Event(), threading.Lock()
 
-    def download(self, path: Path, url: str, size: int | None) -> Path:
+    def download(self, path: Path, url: str) -> Path:
+        """Download a file; the length that the data host tells is the one that counts."""
         session = HostBoundSession(retries(backoff=self._backoff))
         for last in (False, True):
             headers, token = {}, self._token
@@ -182,7 +183,7 @@ class _Gate:
             try:
                 return download(
                     session, url, path,
-                    service=SERVICE, size=size, headers=headers, explain=_explain, stop=self.stop,
+                    service=SERVICE, headers=headers, explain=_explain, stop=self.stop,
                 )  # fmt: skip
             except _TokenRefused:
                 if last or not self._login.with_password:
