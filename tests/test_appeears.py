@@ -279,6 +279,18 @@ def test_an_empty_bundle_says_so(order, service):
         all_of(order)
 
 
+def test_a_shifted_quality_layer_and_a_missing_cloud_layer_are_noticed_by_the_reader(
+    order, service
+):
+    name = "x/ECO_L2T_LSTE.002_{}_doy2023190101112_aid0001_34N.tif"
+    service.put(name.format("LST"), layer_bytes("LST"))
+    service.put(name.format("QC"), layer_bytes("QC", shift=1.5))
+    all_of(order)
+    (path,) = find_thermal(order.folder)
+    codes = {finding.code for finding in open_thermal(path).findings}
+    assert {"QC_GRID_SHIFT", "CLOUD_UNKNOWN"} <= codes
+
+
 def test_equal_names_of_two_folders_do_not_overwrite_each_other(order, service):
     one, other = layer_bytes("LST"), layer_bytes("LST_err")
     service.put("A_2023001/x_LST.tif", one)

@@ -120,6 +120,8 @@ class Archive(Server):
         }
         text = f'  DATE_ACQUIRED = {day}\n  SCENE_CENTER_TIME = "09:12:33.1234560Z"\n'
         assets["mtl.txt"] = {"href": self.files.put(f"{scene}_MTL.txt", text.encode())}
+        for kind in ("json", "xml"):
+            assets[f"mtl.{kind}"] = {"href": self.files.put(f"{scene}_MTL.{kind}", b"{}")}
         item = _item(scene, "landsat-c2-l2", day, assets, land.CORNER, land.SIZE, land.CRS)
         item["properties"] |= {"eo:cloud_cover": cloud, "platform": "landsat-8", **properties}
         self.items.append(item)

@@ -5,6 +5,7 @@ import uuid
 from datetime import datetime
 
 import numpy as np
+from affine import Affine
 
 from services import land
 from services.server import Answer, Files, Server
@@ -107,9 +108,10 @@ class Earthdata(Server):
         return name
 
 
-def layer_bytes(layer, values=None) -> bytes:
-    """A layer of a 70 m tile over the made-up land."""
+def layer_bytes(layer, values=None, *, shift=0.0) -> bytes:
+    """A layer of a 70 m tile over the made-up land, misplaced by so many pixels."""
     transform, shape = land.grid(70)
+    transform = transform * Affine.translation(shift, shift)
     kelvin = land.kelvin(transform, shape) if values is None else values
     layers = {
         "LST": (kelvin, np.nan),

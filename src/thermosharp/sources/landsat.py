@@ -207,9 +207,9 @@ def _layers(item: pystac.Item, names: Sequence[str]) -> list[str]:
     """Return links of an item's assets, of those layers it has, in the order given."""
     hrefs: dict[str, str] = {}
     for asset in item.assets.values():
-        stem = urlsplit(asset.href).path.rpartition("/")[2].rpartition(".")[0]
+        stem, _, kind = urlsplit(asset.href).path.rpartition("/")[2].rpartition(".")
         match = _SCENE.match(stem)
-        if match:
+        if match and kind.lower() in ("tif", "txt"):  # MTL comes as JSON and XML too
             hrefs[stem[match.end() + 1 :]] = asset.href
     if not hrefs and item.assets:
         raise ServiceFailed(
