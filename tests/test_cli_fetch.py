@@ -264,7 +264,7 @@ def test_interrupted_while_downloading_and_run_again(world):
 
     def slow(ask):
         held.append(ask)
-        released.wait(60)
+        released.wait(200)
         return Answer("<html>too late</html>", status=404)
 
     world.signed.fault("water", slow)
@@ -273,14 +273,16 @@ def test_interrupted_while_downloading_and_run_again(world):
         world.command(*run), cwd=world.folder, env=world.environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not held or len(list((world.folder / "out" / "ecostress").glob("*.tif"))) < 4:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.5)
-    released.set()
-    _, errors = process.communicate(timeout=60)
+    try:
+        folder, deadline = world.folder / "out" / "ecostress", time.monotonic() + 120
+        while not held or len(list(folder.glob("*.tif"))) < 4:
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+    finally:
+        released.set()
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "interrupted" in errors and "Traceback" not in errors
     kept = contents(world.folder / "out")

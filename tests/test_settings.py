@@ -119,6 +119,23 @@ def test_all_addresses_are_documented():
         assert f"THERMOSHARP_{name.upper()}" in text
 
 
+def test_secrets_go_unencrypted_only_within_this_machine(monkeypatch):
+    monkeypatch.setenv("THERMOSHARP_STAC_URL", "http://mirror.org")
+    monkeypatch.setenv("THERMOSHARP_APPEEARS_URL", "http://localhost:8/api")
+    read_services()
+    monkeypatch.setenv("THERMOSHARP_APPEEARS_URL", "http://mirror.org/api")
+    with pytest.raises(UsageError, match="https"):
+        read_services()
+
+
+def test_a_dotenv_that_is_no_text(tmp_path):
+    (tmp_path / ".env").write_bytes("EARTHDATA_TOKEN=ü".encode("utf-16"))
+    with pytest.raises(UsageError, match=r"\.env cannot be read"):
+        read_credentials()
+    with pytest.raises(UsageError, match=r"\.env cannot be read"):
+        read_services()
+
+
 def test_links_are_signed_only_for_the_service_that_signs():
     services = read_services()
     assert services.sign_url_for(services.landsat_stac_url) == services.sign_url

@@ -270,6 +270,8 @@ def _run(project: "Project", carry_out: CarryOut, *, overwrite: bool, dry_run: b
             tell=progress.tell,
         )
         campaign.check()
+        for name, url in project.services.items():  # a project of a stranger should not surprise
+            progress.tell(f"{name} of the project: {url}")
         try:
             if dry_run:
                 show([item for part in campaign.plan() for item in part])

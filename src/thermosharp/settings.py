@@ -31,6 +31,8 @@ from thermosharp.sources.accounts import Login
 _CLIENT_ID = AliasChoices("OAUTH_CLIENT_ID", "SH_CLIENT_ID")
 _CLIENT_SECRET = AliasChoices("OAUTH_CLIENT_SECRET", "SH_CLIENT_SECRET")
 
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+
 _FROM_ENV = SettingsConfigDict(
     env_file=".env", env_file_encoding="utf-8", extra="ignore", env_ignore_empty=True,
     hide_input_in_errors=True, populate_by_name=True,
@@ -60,6 +62,15 @@ class Services(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("an address such as https://example.org/api")
         return value.rstrip("/")
+
+    @field_validator("cdse_url", "cdse_token_url", "appeears_url", "earthdata_login_url")
+    @classmethod
+    def _is_private(cls, value: str) -> str:
+        """Secrets go to these: in the clear only within this machine."""
+        parts = urlsplit(value)
+        if parts.scheme != "https" and parts.hostname not in _THIS_MACHINE:
+            raise ValueError("an address that begins with https://")
+        return value
 
     def sign_url_for(self, url: str) -> str | None:
         """Return the address that signs links of a catalogue, where both are of one service."""
@@ -237,18 +248,40 @@ def read_services(overrides: dict[str, str] | None = None) -> Services:
     """
     try:
         return Services(**(overrides or {}))
+    except (UnicodeDecodeError, OSError) as error:
+        raise _bad_dotenv(error) from None
     except ValidationError as error:
-        name = str(error.errors()[0]["loc"][0])
+        first = error.errors()[0]
+        name = str(first["loc"][0])
         raise UsageError(
             f"{name} is no address of a service",
-            expected="an address such as https://example.org/api",
+            expected=str(first["msg"]).removeprefix("Value error, "),
             advice=f"set THERMOSHARP_{name.upper()}, or leave it away for the usual one",
         ) from None
 
 
 def read_credentials() -> Credentials:
-    """Return the accounts of the environment and of ``.env``."""
-    return Credentials()
+    """Return the accounts of the environment and of ``.env``.
+
+    Raises
+    ------
+    UsageError
+        ``.env`` cannot be read.
+    """
+    try:
+        return Credentials()
+    except (UnicodeDecodeError, OSError) as error:
+        raise _bad_dotenv(error) from None
+
+
+def _bad_dotenv(error: Exception) -> UsageError:
+    came = "another encoding" if isinstance(error, UnicodeDecodeError) else type(error).__name__
+    return UsageError(
+        "The file .env cannot be read",
+        expected="text in UTF-8, with lines such as EARTHDATA_TOKEN=...",
+        came=came,
+        advice="save it again as plain text in UTF-8, or set the variables in the environment",
+    )
 
 
 def read_project(path: Path) -> Project:
