@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from thermosharp import cli_fetch
 from thermosharp.cli_options import (
     Aoi,
     Bands,
@@ -350,3 +351,6 @@ def _log(verbose: bool) -> None:
         level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
     logging.getLogger("thermosharp").setLevel(logging.DEBUG if verbose else logging.WARNING)
+
+
+cli_fetch.register(app, _carry_out)

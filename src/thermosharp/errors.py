@@ -134,3 +134,34 @@ class OutputTooLarge(ThermosharpError):
     """The extent asked for has more pixels than can be put together."""
 
     code = "OUTPUT_TOO_LARGE"
+
+
+class ServiceFailed(ThermosharpError):
+    """A service on the network could not be reached, or answered against its protocol."""
+
+    code = "SERVICE_FAILED"
+
+
+class AccessRefused(ThermosharpError):
+    """A service wants an account, or did not accept the one it was given."""
+
+    code = "ACCESS_REFUSED"
+    exit_code = 2
+
+
+class QuotaExceeded(ThermosharpError):
+    """What was asked for costs more than is allowed or left."""
+
+    code = "QUOTA_EXCEEDED"
+
+
+class DamagedDownload(ThermosharpError):
+    """A file arrived cut short, altered, or as something else."""
+
+    code = "DAMAGED_DOWNLOAD"
+
+
+class OrderFailed(ThermosharpError):
+    """A service that prepares data on request did not deliver."""
+
+    code = "ORDER_FAILED"

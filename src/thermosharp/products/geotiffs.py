@@ -39,7 +39,7 @@ DATAMASK_INVALID = frozenset({0})
 
 #: Layers that come with optical products and are no predictors.
 _AUXILIARY = re.compile(
-    r"(?<![a-z0-9])(aot|wvp|tci|pvi|cldprb|snwprb|[a-z]*mask|msk[a-z]*|qa\d*)(?![a-z0-9])"
+    r"(?<![a-z0-9])(aot|wvp|tci|pvi|cldprb|snwprb|dates|[a-z]*mask|msk[a-z]*|qa\d*)(?![a-z0-9])"
 )
 _METRES_PER_RADIAN = 6371007.0
 _FULL_ALPHA = 0.95
