@@ -18,6 +18,8 @@ from thermosharp.report.quicklook import INK, MISSING, MUTED, colours
 
 #: How long a frame stays, ms.
 STAYS = 1200
+#: Colours of a GIF's palette that are left for words and lines; the others are temperatures.
+_GREYS = 32
 _DPI = 100
 # Inches.
 _LONGEST, _TOP, _BOTTOM, _LEFT, _RIGHT = 6.5, 0.7, 0.2, 0.2, 1.05
@@ -90,10 +92,8 @@ def _alike(images: Sequence[Image.Image], kind: str) -> list[Image.Image]:
     """Give all frames of a GIF one palette, so that no colour changes its meaning."""
     if kind != "gif":
         return list(images)
-    strip = Image.new("RGB", (images[0].width, sum(image.height for image in images)))
-    top = 0
-    for image in images:
-        strip.paste(image, (0, top))
-        top += image.height
-    palette = strip.quantize(255, method=Image.Quantize.MEDIANCUT)
+    greys = np.repeat(np.linspace(0, 255, _GREYS), 3).reshape(-1, 3)
+    ramp = 255 * colours()(np.linspace(0, 1, 256 - _GREYS))[:, :3]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.rint(np.concatenate([ramp, greys])).astype(np.uint8).tobytes())
     return [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]

@@ -120,6 +120,12 @@ class Page:
     palettes: tuple[str, ...] = PALETTES
     columns: tuple[tuple[str, bool], ...] = field(default=COLUMNS)
 
+    @property
+    def first(self) -> int:
+        """Place of the scene to start with: the one that gained the most detail."""
+        gains = [scene.scatter.spread if scene.scatter else 0.0 for scene in self.scenes]
+        return gains.index(max(gains)) if gains else 0
+
 
 def render(page: Page) -> str:
     """Write the page: HTML with its style, its scripts and its data inside."""
@@ -142,6 +148,7 @@ def render(page: Page) -> str:
 
 def _data(page: Page) -> dict[str, Any]:
     return {
+        "first": page.first,
         "scenes": [_scene_data(scene) for scene in page.scenes],
         "colours": {name: _colour_table(name) for name in (*PALETTES, *_OTHERS)},
     }

@@ -167,8 +167,8 @@ def _area(outline: Geometry, grid: GeoBox, rows: NDArray[np.float64]) -> float:
 
 def _row(y: Values, grid: GeoBox) -> NDArray[np.int_]:
     """Rows of a grid that lie at some y, or nearest to it."""
-    rows = np.floor((y - grid.transform.f) / grid.transform.e).astype(int)
-    return rows.clip(0, grid.shape[0] - 1)
+    rows: NDArray[np.int_] = np.floor((y - grid.transform.f) / grid.transform.e).astype(int)
+    return np.clip(rows, 0, grid.shape[0] - 1)
 
 
 def heat(

@@ -73,7 +73,11 @@ def _title(scenes: Sequence[StoredScene]) -> str:
     first, last = days[0], days[-1]
     if first == last:
         return f"{title}, {first.day} {first:%B %Y}"
-    start = f"{first.day} {first:%B %Y}" if first.year != last.year else f"{first.day} {first:%B}"
+    start = f"{first.day}"
+    if (first.year, first.month) != (last.year, last.month):
+        start += f" {first:%B}"
+    if first.year != last.year:
+        start += f" {first.year}"
     return f"{title}, {start} to {last.day} {last:%B %Y}"
 
 
@@ -107,11 +111,11 @@ def _facts(scenes: Sequence[StoredScene]) -> list[tuple[str, str]]:
     errors = [e for e in (words.expected_error(scene.record) for scene in scenes) if e is not None]
     if errors:
         low, high = f"{min(errors):.2f}", f"{max(errors):.2f}"
-        facts.append(("expected error", f"{low} K" if low == high else f"{low} to {high} K"))
+        facts.append(("expected error", f"{low} K" if low == high else f"{low}\u2013{high} K"))
     shares = [share for scene in scenes if (share := scene.usable) is not None]
     if shares:
         low, high = f"{100 * min(shares):.0f}", f"{100 * max(shares):.0f}"
-        facts.append(("usable", f"{low} %" if low == high else f"{low} to {high} %"))
+        facts.append(("usable", f"{low} %" if low == high else f"{low}\u2013{high} %"))
     return [*facts, ("scenes" if len(scenes) > 1 else "scene", str(len(scenes)))]
 
 

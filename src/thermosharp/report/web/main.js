@@ -231,7 +231,7 @@ function start() {
   find("#farther").addEventListener("click", () => map.zoomBy(1 / 1.6));
   find("#whole").addEventListener("click", () => map.fit());
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => map.draw());
-  choose(0);
+  choose(DATA.first);
 }
 
 start();
