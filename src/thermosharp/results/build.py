@@ -72,7 +72,7 @@ def build_report(
     if catalogue := stac_files(scenes):
         check_writable(folder / STAC_FOLDER)
         write_files(folder / STAC_FOLDER, catalogue)
-    contents = {"heat.csv": heat_csv(scenes, measured)}
+    contents = {"heat.csv": heat_csv(scenes, measured)} if scenes else {}
     if measured != Zones():
         contents[ZONES_FILE] = zones_json(measured)
     page = report_html(folder, scenes, limits)
