@@ -36,6 +36,13 @@ _LEFT, _GAP, _RIGHT, _TOP, _BOTTOM = 0.75, 0.3, 1.25, 1.15, 0.65
 Limits = tuple[float, float]
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows without being told how."""
+
+    def _repr_png_(self) -> bytes:
+        return _png(self)
+
+
 def quicklook(
     sharp: SharpenedScene, *, celsius: bool = False, limits: Limits | None = None
 ) -> bytes:
@@ -65,11 +72,7 @@ def plot(sharp: SharpenedScene, *, celsius: bool = False, limits: Limits | None 
 def figure_png(picture: Picture, *, celsius: bool = False, limits: Limits | None = None) -> bytes:
     """Draw a picture as :func:`quicklook` does; the PNG's own tags tell unit and limits."""
     figure = draw(picture, celsius=celsius, limits=limits)
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure)
-    tags = figure_tags(limits or picture.limits, celsius=celsius)
-    figure.savefig(buffer, format="png", dpi=DPI, metadata=tags)
-    return buffer.getvalue()
+    return _png(figure, figure_tags(limits or picture.limits, celsius=celsius))
 
 
 def figure_tags(limits: Limits, *, celsius: bool) -> dict[str, str]:
@@ -105,6 +108,13 @@ def colours() -> Colormap:
     return mpl.colormaps["inferno"].with_extremes(bad=MISSING)
 
 
+def _png(figure: Figure, tags: dict[str, str] | None = None) -> bytes:
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png", dpi=DPI, metadata=tags)
+    return buffer.getvalue()
+
+
 def _close_up(
     observed: NDArray[np.floating], sharpened: NDArray[np.floating], coarse: float
 ) -> tuple[slice, slice] | None:
@@ -138,7 +148,7 @@ def _canvas(height_over_width: float, rows: int) -> tuple[Figure, list[list[Axes
         2 * left + 2 * width + _GAP + _RIGHT - _LEFT,
         _TOP + rows * height + (rows - 1) * between + _BOTTOM,
     )
-    figure = Figure(figsize=total, dpi=DPI, facecolor="white")
+    figure = ShownFigure(figsize=total, dpi=DPI, facecolor="white")
     axes = []
     for row in range(rows):
         bottom = _BOTTOM + (rows - 1 - row) * (height + between)
