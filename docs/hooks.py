@@ -4,6 +4,7 @@ A page says `<!-- commands -->` or `<!-- errors -->` where they belong.
 """
 
 import inspect
+import re
 from typing import Any
 
 import typer
@@ -57,7 +58,8 @@ def _prose(text: str) -> str:
             parts.append("\n".join(["```", *(line.strip() for line in lines), "```"]))
         else:
             parts.append(part)
-    return "\n\n".join(parts).replace("<name>", "`<name>`")
+    text = "\n\n".join(parts).replace("\n```\n\n```\n", "\n")  # examples belong together
+    return re.sub(r"<name>[\w.]*", r"`\g<0>`", text)
 
 
 def _table(what: str, rows: list[tuple[str, str]]) -> str:

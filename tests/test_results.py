@@ -486,3 +486,40 @@ def test_time_of_a_bare_date(tmp_path):
     assert "17 July 2023" in build_report(tmp_path).read_text(encoding="utf-8")
     assert datetime.fromisoformat(json.loads((tmp_path / "stac" / "x.json").read_text())[
         "properties"]["datetime"]) == datetime(2023, 7, 17, tzinfo=UTC)  # fmt: skip
+
+
+def test_a_report_that_fails_does_not_fail_the_run(tmp_path):
+    """The maps are there; where the page would go lies a folder that cannot be replaced."""
+    from test_cli import NAMES, fine_values, geotiff, lst_values, summary
+    from test_cli import run as thermosharp
+
+    fine = fine_values()
+    geotiff(tmp_path / "fine.tif", fine, 20, names=NAMES)
+    geotiff(tmp_path / "lst.tif", lst_values(fine), 80)
+    (tmp_path / "out" / "report.html").mkdir(parents=True)
+    words = ["sharpen", tmp_path / "lst.tif", "--fine", tmp_path / "fine.tif", "--method", "tsharp"]
+    done = thermosharp(*words, "--bands", "red=3,nir=4", "-o", tmp_path / "out")
+    assert "report could not be made" in done.stderr
+    assert summary(tmp_path / "out")["lst"]["status"] == "done"
+    assert (tmp_path / "out" / "lst_sharp.tif").is_file()
+
+
+def test_sharpen_measures_zones_and_refuses_bad_ones_before_the_work(tmp_path):
+    from test_cli import NAMES, degrees, fine_values, geotiff, lst_values
+    from test_cli import run as thermosharp
+
+    fine = fine_values()
+    geotiff(tmp_path / "fine.tif", fine, 20, names=NAMES)
+    geotiff(tmp_path / "lst.tif", lst_values(fine), 80)
+    words = ["sharpen", tmp_path / "lst.tif", "--fine", tmp_path / "fine.tif", "--method", "tsharp"]
+    words += ["--bands", "red=3,nir=4", "-o", tmp_path / "out", "--hotter-than", "26.85C"]
+    assert "no file" in thermosharp(*words, "--zones", tmp_path / "z.geojson", expect=2).stderr
+    assert list((tmp_path / "out").iterdir()) == []
+    west, south = degrees(400_600, 3_758_000)
+    east, north = degrees(401_600, 3_759_000)
+    zone = ({"name": "park"}, box(west, south, east, north, "EPSG:4326"))
+    zone_file(tmp_path, zone, name="z.geojson")
+    thermosharp(*words, "--zones", tmp_path / "z.geojson")
+    table = rows(tmp_path / "out")
+    assert float(table["lst", "park"]["area_km2"]) == pytest.approx(1, rel=0.02)
+    assert 0.2 < float(table["lst", "whole scene"]["hotter_fraction"]) < 0.8
