@@ -29,7 +29,7 @@ from thermosharp.report.distributions import histogram, scatter, spectrum
 from thermosharp.report.packing import pack, unpack
 from thermosharp.results import StoredScene, stored_scenes
 from thermosharp.results.build import build_report
-from thermosharp.results.heat import heat
+from thermosharp.results.heat import Tally
 from thermosharp.results.html import ALL_SCENES
 from thermosharp.results.page_scenes import page_scene
 from thermosharp.results.series import write_animation, write_netcdf
@@ -309,11 +309,26 @@ def test_zones_are_weighted_by_area_and_remembered(folder, tmp_path):
 
 
 def test_heat_of_weighted_pixels():
-    row = heat(np.array([300.0, 310.0, np.nan]), np.array([3e6, 1e6, 4e6]), 305.0)
+    tally = Tally(305.0)
+    tally.add(np.array([300.0, np.nan]), np.array([3e6, 4e6]))
+    tally.add(np.array([310.0]), np.array([1e6]))
+    row = tally.row(8e6)
     assert row["mean_k"] == pytest.approx(302.5)
     assert row["known_fraction"] == 0.5
     assert (row["hotter_km2"], row["hotter_fraction"]) == (1.0, 0.25)
-    assert "mean_k" not in heat(np.array([np.nan]), np.array([1.0]))
+    assert "mean_k" not in Tally().row(1.0)
+
+
+def test_percentiles_are_those_of_all_pixels():
+    rng = np.random.default_rng(0)
+    pixels, tally = rng.normal(300, 8, 50_000), Tally()
+    for part in np.array_split(pixels, 7):
+        tally.add(part, np.ones(len(part)))
+    row = tally.row(len(pixels))
+    assert row["mean_k"] == pytest.approx(pixels.mean(), abs=1e-6)
+    assert row["std_k"] == pytest.approx(pixels.std(), abs=1e-6)
+    for share in (5, 25, 50, 75, 95):
+        assert row[f"p{share:02}_k"] == pytest.approx(np.percentile(pixels, share), abs=0.02)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ from thermosharp.writing.record import plain
 #: What the zones of a folder are kept in, for reports to come.
 ZONES_FILE = "zones.geojson"
 PERCENTILES = (5, 25, 50, 75, 95)
+#: Temperatures that are counted, and how finely, K.
+_LOWEST, _HIGHEST, _BIN = 150.0, 450.0, 0.01
 COLUMNS = (
     "scene",
     "acquired",
@@ -120,9 +122,12 @@ def heat_csv(scenes: Iterable[StoredScene], zones: Zones) -> bytes:
 
 
 def _whole(scene: StoredScene, hotter_than: float | None) -> Row:
-    lst = scene.averaged("sharp", 1)
-    areas = np.broadcast_to(row_areas(scene.grid)[:, None], lst.shape)
-    return {"zone": "whole scene", **heat(lst.values.ravel(), areas.ravel(), hotter_than)}
+    """Measure a scene strip by strip: it may be larger than the memory."""
+    rows, tally = row_areas(scene.grid), Tally(hotter_than)
+    for top, strip in scene.strips("sharp"):
+        areas = np.broadcast_to(rows[top : top + len(strip), None], strip.shape)
+        tally.add(strip.ravel(), areas.ravel())
+    return {"zone": "whole scene", **tally.row(float(rows.sum()) * scene.grid.shape[1])}
 
 
 def _zones(scene: StoredScene, zones: Zones) -> Iterator[Row]:
@@ -154,8 +159,9 @@ def _zones(scene: StoredScene, zones: Zones) -> Iterator[Row]:
         areas = share * rows[_row(y, grid)]
         number = told["number"]
         total = _area(outlines[number], grid, rows)
-        measured = heat(values, areas, zones.hotter_than, total=total)
-        yield {"zone": zones.polygons[number][0], **measured}
+        tally = Tally(zones.hotter_than)
+        tally.add(values, areas)
+        yield {"zone": zones.polygons[number][0], **tally.row(total)}
 
 
 def _area(outline: Geometry, grid: GeoBox, rows: NDArray[np.float64]) -> float:
@@ -171,58 +177,71 @@ def _row(y: Values, grid: GeoBox) -> NDArray[np.int_]:
     return np.clip(rows, 0, grid.shape[0] - 1)
 
 
-def heat(
-    values: Values, areas: Values, hotter_than: float | None = None, *, total: float | None = None
-) -> Row:
-    """Area-weighted statistics of temperatures.
+class Tally:
+    """Area-weighted statistics of temperatures that come in parts.
 
     Parameters
     ----------
-    values : ndarray (n,)
-        K; NaN where unknown.
-    areas : ndarray (n,)
-        Area that each stands for, m2.
     hotter_than : float, optional
-        K.
-    total : float, optional
-        Area of the zone where that is more than `areas` add up to, m2.
-
-    Returns
-    -------
-    dict
-        Keys out of `COLUMNS`; None where nothing is known.
+        K; the area above it is added up too.
     """
-    known = np.isfinite(values) & (areas > 0)
-    k, w = values[known].astype(np.float64), areas[known]
-    weight, total = float(w.sum()), float(areas.sum()) if total is None else total
-    row: Row = {
-        "area_km2": total / 1e6,
-        "known_fraction": min(weight / total, 1.0) if total else 0.0,
-    }
-    if not weight:
+
+    def __init__(self, hotter_than: float | None = None) -> None:
+        self.hotter_than = hotter_than
+        self._bins = np.zeros(round((_HIGHEST - _LOWEST) / _BIN))
+        self._sums = np.zeros(3)  # of areas, and of area times K and K2 above _LOWEST
+        self._hot = 0.0
+        self._ends = [math.inf, -math.inf]
+
+    def add(self, values: Values, areas: Values) -> None:
+        """Add temperatures ``(n,)`` in K, NaN where unknown, and the area of each in m2."""
+        known = np.isfinite(values) & (areas > 0)
+        if not known.any():
+            return
+        k, w = values[known].astype(np.float64), areas[known]
+        above = k - _LOWEST
+        self._sums += w.sum(), (w * above).sum(), (w * above**2).sum()
+        self._ends = [min(self._ends[0], float(k.min())), max(self._ends[1], float(k.max()))]
+        place = (above / _BIN).astype(np.int64).clip(0, len(self._bins) - 1)
+        self._bins += np.bincount(place, w, len(self._bins))
+        if self.hotter_than is not None:
+            self._hot += float(w[k > self.hotter_than].sum())
+
+    def row(self, total: float) -> Row:
+        """Return what was found.
+
+        Parameters
+        ----------
+        total : float
+            Area of the zone, m2, known or not.
+
+        Returns
+        -------
+        dict
+            Keys out of `COLUMNS`; only the first two where nothing is known. Percentiles are good
+            to a hundredth of a kelvin.
+        """
+        weight, first, second = self._sums.tolist()
+        known = min(weight / total, 1.0) if total else 0.0
+        row: Row = {"area_km2": total / 1e6, "known_fraction": known}
+        if not weight:
+            return row
+        mean = first / weight
+        row |= {
+            "mean_k": _LOWEST + mean,
+            "std_k": math.sqrt(max(second / weight - mean**2, 0.0)),
+            "min_k": self._ends[0],
+            "max_k": self._ends[1],
+        }
+        edges = _LOWEST + _BIN * np.arange(len(self._bins) + 1)
+        reached = np.concatenate([[0.0], np.cumsum(self._bins)]) / self._bins.sum()
+        filled = np.concatenate([[True], np.diff(reached) > 0])
+        for share in PERCENTILES:
+            value = float(np.interp(share / 100, reached[filled], edges[filled]))
+            row[f"p{share:02}_k"] = min(max(value, self._ends[0]), self._ends[1])
+        if self.hotter_than is not None:
+            row |= {"hotter_km2": self._hot / 1e6, "hotter_fraction": self._hot / weight}
         return row
-    mean = float((k * w).sum() / weight)
-    row |= {
-        "mean_k": mean,
-        "std_k": math.sqrt(float((w * (k - mean) ** 2).sum() / weight)),
-        "min_k": float(k.min()),
-        "max_k": float(k.max()),
-    }
-    row |= {
-        f"p{p:02}_k": q for p, q in zip(PERCENTILES, _percentiles(k, w, PERCENTILES), strict=True)
-    }
-    if hotter_than is not None:
-        hot = float(w[k > hotter_than].sum())
-        row |= {"hotter_km2": hot / 1e6, "hotter_fraction": hot / weight}
-    return row
-
-
-def _percentiles(values: Values, weights: Values, shares: Sequence[float]) -> list[float]:
-    """Return weighted percentiles, interpolated between the middles of the weights."""
-    order = np.argsort(values)
-    ranked, cumulated = values[order], np.cumsum(weights[order])
-    middles = (cumulated - weights[order] / 2) / cumulated[-1]
-    return [float(value) for value in np.interp(np.array(shares) / 100, middles, ranked)]
 
 
 def _named(polygons: Sequence[tuple[Geometry, dict[str, Any]]]) -> list[tuple[str, Geometry]]:

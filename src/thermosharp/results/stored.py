@@ -1,7 +1,7 @@
 """Scenes that an earlier run finished, read back from its folder."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -114,18 +114,32 @@ class StoredScene:
         UnreadableFile
             The GeoTIFF is damaged or not there.
         """
+        strips = [
+            block_mean(strip, step) if step > 1 else strip for _, strip in self.strips(layer, step)
+        ]
+        return raster(np.concatenate(strips).astype(np.float32), coarsened(self.grid, step))
+
+    def strips(self, layer: Layer, step: int = 1) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Read a layer from top to bottom, some multiple of `step` rows at a time.
+
+        Yields
+        ------
+        (int, ndarray (y, x))
+            The first row of a strip, and the strip.
+
+        Raises
+        ------
+        UnreadableFile
+            The GeoTIFF is damaged or not there.
+        """
         try:
             with rasterio.open(self.path(layer)) as file:
                 rows = max(_STRIP // file.width // step, 1) * step
-                strips = [
-                    block_mean(file.read(1, window=window), step) if step > 1
-                    else file.read(1, window=window)
-                    for window in _strips(file.height, file.width, rows)
-                ]  # fmt: skip
+                for top in range(0, file.height, rows):
+                    window = Window(0, top, file.width, min(rows, file.height - top))
+                    yield top, file.read(1, window=window)
         except rasterio.errors.RasterioError as error:
             raise _damaged(self.path(layer), error) from error
-        grid = coarsened(self.grid, step)
-        return raster(np.concatenate(strips).astype(np.float32), grid)
 
     def middle(self, layer: Layer, most: int) -> xr.DataArray:
         """Read the middle of a layer of the fine grid, no side longer than `most` pixels.
@@ -231,10 +245,6 @@ def _sortable(when: date | None) -> datetime:
     if isinstance(when, datetime):
         return when if when.tzinfo else when.replace(tzinfo=UTC)
     return datetime(when.year, when.month, when.day, tzinfo=UTC)
-
-
-def _strips(height: int, width: int, rows: int) -> list[Window]:
-    return [Window(0, top, width, min(rows, height - top)) for top in range(0, height, rows)]
 
 
 def _damaged(path: Path, error: Exception) -> UnreadableFile:
