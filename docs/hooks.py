@@ -19,14 +19,14 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     for mark, written in (("<!-- commands -->", commands), ("<!-- errors -->", error_table)):
         if mark in markdown:
             markdown = markdown.replace(mark, written())
-    return markdown
+    # What lies outside of docs/ is no page of the site.
+    return re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\)", r"\1", markdown)
 
 
 def commands() -> str:
     """Every command with its help, arguments and options."""
     parts = []
-    group = get_command(app)
-    for name, command in group.commands.items():
+    for name, command in named_commands(get_command(app)):
         context = typer.Context(command, info_name=name)
         parts += [f"## `thermosharp {name}`", _prose(command.help or "")]
         arguments = [p for p in command.get_params(context) if p.param_type_name == "argument"]
@@ -34,6 +34,16 @@ def commands() -> str:
         parts += [_table("argument", [(_argument(p), p.help or "") for p in arguments])]
         parts += [_table("option", [_option(p, context) for p in options])]
     return "\n\n".join(part for part in parts if part)
+
+
+def named_commands(group: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """Every command and group below a group, by its whole name."""
+    found = []
+    for name, command in group.commands.items():
+        found.append((prefix + name, command))
+        if hasattr(command, "commands"):
+            found += named_commands(command, f"{prefix}{name} ")
+    return found
 
 
 def error_table() -> str:

@@ -19,7 +19,7 @@ from thermosharp.results.heat import (
 )
 from thermosharp.results.html import report_html
 from thermosharp.results.stac import STAC_FOLDER, stac_files
-from thermosharp.results.stored import StoredScene, stored_scenes
+from thermosharp.results.stored import Layer, StoredScene, stored_scenes
 from thermosharp.writing import check_writable, write_files
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ Limits = tuple[float, float]
 
 #: Longest side of what colour scales are chosen from.
 _GLANCE = 400
+_TEMPERATURES: tuple[Layer, ...] = ("observed", "sharp")
 
 
 def build_report(
@@ -110,8 +111,7 @@ def series_limits(scenes: Sequence[StoredScene]) -> dict[str, Limits]:
     limits: dict[str, Limits] = {}
     for daylight in {scene.is_day for scene in scenes}:
         series = [scene for scene in scenes if scene.is_day == daylight]
-        pictures = [scene.picture(_GLANCE) for scene in series]
-        layers = [layer.values for p in pictures for layer in (p.observed, p.sharpened)]
+        layers = [scene.glance(name, _GLANCE) for scene in series for name in _TEMPERATURES]
         limits |= dict.fromkeys((scene.name for scene in series), robust_limits(*layers))
     return limits
 

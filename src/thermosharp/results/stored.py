@@ -141,6 +141,23 @@ class StoredScene:
         except rasterio.errors.RasterioError as error:
             raise _damaged(self.path(layer), error) from error
 
+    def glance(self, layer: Layer, most: int) -> NDArray[np.float32]:
+        """Read a layer at no more than `most` pixels a side, from its overviews: quick, not exact.
+
+        Raises
+        ------
+        UnreadableFile
+            The GeoTIFF is damaged or not there.
+        """
+        try:
+            with rasterio.open(self.path(layer)) as file:
+                step = max(max(file.shape) / most, 1.0)
+                shape = tuple(max(round(n / step), 1) for n in file.shape)
+                values: NDArray[np.float32] = file.read(1, out_shape=shape)
+        except rasterio.errors.RasterioError as error:
+            raise _damaged(self.path(layer), error) from error
+        return values
+
     def middle(self, layer: Layer, most: int) -> xr.DataArray:
         """Read the middle of a layer of the fine grid, no side longer than `most` pixels.
 
