@@ -133,15 +133,17 @@ function drawProfile(data, at) {
   for (const name of ["observed", "sharp"])
     for (let i = from; i < to; i++) if (Number.isFinite(data[name][start + i])) values.push(data[name][start + i]);
   const svg = find("#profile");
+  const wide = Math.max(svg.clientWidth, 280);
+  svg.setAttribute("viewBox", `0 0 ${wide} 170`);
   if (values.length < 2) {
-    svg.innerHTML = `<text x="500" y="80" text-anchor="middle">no temperature along this line</text>`;
+    svg.innerHTML = `<text x="${wide / 2}" y="80" text-anchor="middle">no temperature along this line</text>`;
     return;
   }
   const [least, most] = [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
   const range = [least - 0.5, most + 0.5];
   const chart = new Chart(svg, {
     x: [km(from), km(to)], y: range,
-    xTicks: ticks(km(from), km(to), 8).map((value) => [value, String(value)]),
+    xTicks: ticks(km(from), km(to), wide / 110).map((value) => [value, String(value)]),
     yTicks: unitTicks(...range, unit(), 4),
     xLabel: "km from the left rim of the map", yLabel: unit().name,
   });
