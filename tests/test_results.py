@@ -139,6 +139,31 @@ def test_folders_without_results_are_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_is_not_there_is_a_usage_error(tmp_path):
+    assert "no folder" in report(tmp_path / "nowhere", expect=2).stderr
+
+
+def test_a_scene_in_degrees(tmp_path):
+    """Pixels narrow towards the poles: sizes and areas are those on the ground."""
+    pixel = 0.0002
+    fine = geobox((120, 150), pixel, (10.0, 60.0), "EPSG:4326")
+    coarse = geobox((34, 43), pixel * 3.5, (10.0, 60.0), "EPSG:4326")
+    write_scene(sharpened("north", DAY, "tsharp", fine=fine, coarse=coarse), tmp_path)
+    page = build_report(tmp_path).read_text(encoding="utf-8")
+    across, down = 150 * pixel * 111.195 * np.cos(np.radians(59.988)), 120 * pixel * 111.195
+    assert f"{across:.3g} by {down:.3g} km" in page
+    whole = rows(tmp_path)["north", "whole scene"]
+    area = float(whole["area_km2"])
+    assert area == pytest.approx(across * down, rel=1e-4)
+    half = zone_file(tmp_path, ({"name": "half"}, box(10.015, 59.9, 11, 60.1, "EPSG:4326")))
+    build_report(tmp_path, zones=half)
+    row = rows(tmp_path)["north", "half"]
+    inside = float(row["known_fraction"]) * float(row["area_km2"])
+    assert inside == pytest.approx(area * float(whole["known_fraction"]) / 2, rel=0.05)
+    with xr.open_dataset(write_netcdf(tmp_path), engine="h5netcdf") as data:
+        assert data.lst.dims == ("time", "latitude", "longitude")
+
+
 def test_nothing_finished_is_a_report_too(tmp_path):
     (tmp_path / "summary.csv").write_text("scene,status,reason\nx,failed,no overlap\n")
     page = build_report(tmp_path).read_text(encoding="utf-8")
@@ -499,7 +524,7 @@ def test_time_of_a_bare_date(tmp_path):
     (scene,) = stored_scenes(tmp_path)
     assert (scene.is_day, scene.solar_time) == (None, None)
     assert "17 July 2023" in build_report(tmp_path).read_text(encoding="utf-8")
-    assert datetime.fromisoformat(json.loads((tmp_path / "stac" / "x.json").read_text())[
+    assert datetime.fromisoformat(json.loads((tmp_path / "stac" / "items" / "x.json").read_text())[
         "properties"]["datetime"]) == datetime(2023, 7, 17, tzinfo=UTC)  # fmt: skip
 
 

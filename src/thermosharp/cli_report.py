@@ -45,7 +45,7 @@ def report(
     threshold = read_temperature(hotter_than)
     paths = [build_report(folder, zones=zones, hotter_than=threshold, celsius=celsius)]
     if animation:
-        paths += write_animation(folder, celsius=bool(celsius))
+        paths += write_animation(folder, celsius=celsius)
     if netcdf:
         paths.append(write_netcdf(folder))
     for path in paths:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from thermosharp.errors import NothingFound
+from thermosharp.errors import NothingFound, UsageError
 from thermosharp.report.pixels import robust_limits
 from thermosharp.report.quicklook import MAX_PIXELS, figure_png, figure_tags
 from thermosharp.results.heat import (
@@ -18,7 +18,7 @@ from thermosharp.results.heat import (
     zones_json,
 )
 from thermosharp.results.html import report_html
-from thermosharp.results.stac import STAC_FOLDER, stac_files
+from thermosharp.results.stac import stac_files
 from thermosharp.results.stored import Layer, StoredScene, stored_scenes
 from thermosharp.writing import check_writable, write_files
 
@@ -70,9 +70,9 @@ def build_report(
     measured = _zones(folder, zones, hotter_than)
     limits = series_limits(scenes)
     draw_alike(scenes, limits, celsius)
-    if catalogue := stac_files(scenes):
-        check_writable(folder / STAC_FOLDER)
-        write_files(folder / STAC_FOLDER, catalogue)
+    for part, files in stac_files(scenes).items():
+        check_writable(folder / part)
+        write_files(folder / part, files)
     contents = {"heat.csv": heat_csv(scenes, measured)} if scenes else {}
     if measured != Zones():
         contents[ZONES_FILE] = zones_json(measured)
@@ -86,9 +86,15 @@ def scenes_of(folder: Path) -> list[StoredScene]:
 
     Raises
     ------
+    UsageError
+        There is no such folder.
     NothingFound
         No scene was ever worked on here.
     """
+    if not folder.is_dir():
+        raise UsageError(
+            f"There is no folder {folder}", advice="give the folder that was given to -o"
+        )
     scenes = stored_scenes(folder)
     if not scenes and not (folder / "summary.csv").is_file():
         raise NothingFound(
@@ -122,8 +128,8 @@ def draw_alike(
     """Draw figures anew that do not have the colour scale of their series, or another unit."""
     shared = [scene for scene in scenes if list(limits.values()).count(limits[scene.name]) > 1]
     for scene in scenes:
-        tags = _tags(scene.folder / f"{scene.name}.png")
-        in_celsius = tags.get("Unit") == "C" if celsius is None else celsius
+        tags = _tags(scene)
+        in_celsius = drawn_in_celsius(scene) if celsius is None else celsius
         wanted = figure_tags(limits[scene.name], celsius=in_celsius)
         right = tags == wanted if scene in shared else tags.get("Unit") == wanted["Unit"]
         if right:
@@ -134,10 +140,15 @@ def draw_alike(
         write_files(scene.folder, {f"{scene.name}.png": png})
 
 
-def _tags(path: Path) -> dict[str, str]:
+def drawn_in_celsius(scene: StoredScene) -> bool:
+    """Whether the figure of a scene is in degrees Celsius."""
+    return _tags(scene).get("Unit") == "C"
+
+
+def _tags(scene: StoredScene) -> dict[str, str]:
     """Return what a figure says about itself; nothing where it cannot be read."""
     try:
-        with Image.open(path) as image:
+        with Image.open(scene.folder / f"{scene.name}.png") as image:
             return {key: str(image.info[key]) for key in ("Unit", "Limits") if key in image.info}
     except (OSError, ValueError, SyntaxError):
         return {}

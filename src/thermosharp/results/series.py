@@ -13,7 +13,7 @@ from odc.geo.xr import xr_reproject
 from thermosharp.errors import NothingFound
 from thermosharp.report.frames import animate, frame
 from thermosharp.report.pixels import coarsened, robust_limits, step_for
-from thermosharp.results.build import scenes_of
+from thermosharp.results.build import drawn_in_celsius, scenes_of
 from thermosharp.results.page_scenes import subtitle, title
 from thermosharp.results.stored import Layer, StoredScene
 from thermosharp.writing import check_writable, write_files
@@ -25,15 +25,15 @@ logger = logging.getLogger(__name__)
 ANIMATED = 700
 
 
-def write_animation(folder: Path, *, celsius: bool = False) -> list[Path]:
+def write_animation(folder: Path, *, celsius: bool | None = None) -> list[Path]:
     """Show the scenes of a folder one after another, on one grid and one colour scale.
 
     Parameters
     ----------
     folder : Path
         Gets ``series.gif`` and ``series.webp``.
-    celsius : bool
-        Degrees Celsius instead of kelvin.
+    celsius : bool, optional
+        Degrees Celsius, or kelvin; by default as the figure of the first scene.
 
     Raises
     ------
@@ -49,11 +49,12 @@ def write_animation(folder: Path, *, celsius: bool = False) -> list[Path]:
         raise _too_few(folder, len(shown), "scenes over one area")
     if apart := len(scenes) - len(shown):
         logger.warning("%d scenes lie outside the area of %s", apart, scenes[0].name)
+    unit = drawn_in_celsius(shown[0]) if celsius is None else celsius
     limits = robust_limits(*(layers[scene.name] for scene in shown))
     images = [
         frame(
             layers[scene.name], grid, limits, title=title(scene),
-            subtitle=subtitle(scene), celsius=celsius,
+            subtitle=subtitle(scene), celsius=unit,
         )
         for scene in shown
     ]  # fmt: skip

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
+from urllib.parse import quote
 
 import pystac
 from odc.geo.geobox import GeoBox
@@ -12,8 +13,9 @@ from pystac.extensions.raster import DataType, NoDataStrings, RasterBand, Raster
 from thermosharp.results.stored import Layer, StoredScene
 from thermosharp.writing.record import json_bytes, version
 
-#: Where in the folder of results the catalogue lies.
-STAC_FOLDER = "stac"
+#: Where in the folder of results the catalogue lies. Items have a folder of their own: a scene may
+#: be called "collection".
+STAC_FOLDER, ITEMS_FOLDER = "stac", "stac/items"
 _TITLES: dict[Layer, str] = {
     "sharp": "Land surface temperature, sharpened",
     "uncertainty": "Standard deviation of the sharpened temperature",
@@ -23,15 +25,16 @@ _TITLES: dict[Layer, str] = {
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 
-def stac_files(scenes: Sequence[StoredScene]) -> dict[str, bytes]:
+def stac_files(scenes: Sequence[StoredScene]) -> dict[str, dict[str, bytes]]:
     """Describe scenes for catalogues.
 
     Scenes without a date have no place in a catalogue, whose first question is when.
 
     Returns
     -------
-    dict of str to bytes
-        ``collection.json`` and ``<name>.json``, STAC 1, links relative; empty without scenes.
+    dict of str to dict of str to bytes
+        Folders and the files in them: ``<name>.json`` in ``stac/items``, then ``collection.json``
+        in ``stac``; STAC 1, links relative. Empty without scenes.
     """
     items = [_item(scene) for scene in scenes if scene.acquired is not None]
     if not items:
@@ -45,20 +48,20 @@ def stac_files(scenes: Sequence[StoredScene]) -> dict[str, bytes]:
         extent=pystac.Extent.from_items(items),
     )
     collection.set_self_href("collection.json")
-    files: dict[str, bytes] = {}
+    files: dict[str, bytes] = {}  # of the items
     links: list[dict[str, Any]] = []
     for item in items:
         told = item.to_dict(include_self_link=False, transform_hrefs=False)
-        up = {"href": "./collection.json", "type": "application/json"}
+        up = {"href": "../collection.json", "type": "application/json"}
         told["links"] = [{"rel": rel, **up} for rel in ("root", "parent", "collection")]
         told["collection"] = collection.id
         files[f"{item.id}.json"] = json_bytes(told)
-        href = f"./{item.id}.json"
+        href = f"./items/{quote(item.id)}.json"
         links.append({"rel": "item", "href": href, "type": "application/geo+json"})
     told = collection.to_dict(include_self_link=False, transform_hrefs=False)
     root = {"rel": "root", "href": "./collection.json", "type": "application/json"}
     told["links"] = [root, *links]
-    return {"collection.json": json_bytes(told), **files}
+    return {ITEMS_FOLDER: files, STAC_FOLDER: {"collection.json": json_bytes(told)}}
 
 
 def _item(scene: StoredScene) -> pystac.Item:
@@ -82,14 +85,16 @@ def _item(scene: StoredScene) -> pystac.Item:
         ("png", "thumbnail", "image/png"),
         ("json", "metadata", "application/json"),
     ):
-        asset = pystac.Asset(href=f"../{scene.name}.{name}", media_type=kind, roles=[role])
+        asset = pystac.Asset(
+            href=f"../../{quote(scene.name)}.{name}", media_type=kind, roles=[role]
+        )
         item.add_asset(role, asset)
     return item
 
 
 def _add_layer(item: pystac.Item, scene: StoredScene, layer: Layer) -> None:
     asset = pystac.Asset(
-        href=f"../{scene.path(layer).name}",
+        href=f"../../{quote(scene.path(layer).name)}",
         title=_TITLES[layer],
         media_type=_COG,
         roles=["data"] if layer in ("sharp", "observed") else ["metadata"],
