@@ -200,6 +200,10 @@ def test_scenes_are_chosen_and_sorted_by_keys(opened):
     article = page.locator("article:visible")
     assert article.count() == 1
     assert "CLOUD_UNKNOWN" in article.text_content()
+    page.get_by_role("button", name="Next scene").click()
+    shown(page, "0-sharp")
+    page.get_by_role("button", name="Previous scene").click()
+    shown(page, "1-sharp")
     for chart in ("histogram", "scatter", "spectrum"):
         assert article.locator(f"svg.{chart} path").count() > 3, chart
     assert table.locator("tr", has_text="cloudy").get_by_role("button").count() == 0

@@ -29,8 +29,9 @@ from thermosharp.scenes import raster
 
 #: What temperatures are rounded to in the page, K.
 STEP = 0.05
-#: Longest side of a map in the page, and of the part that the spectrum is taken from.
-LONGEST, SPECTRUM_SIDE = 1200, 1024
+#: Longest side of a map in the page; and of the part, at full resolution in the middle of a scene,
+#: that scatter plot and spectrum are made of.
+LONGEST, MIDDLE_SIDE = 1200, 1024
 #: Characters a pixel of all layers together, about; for the first try.
 _CHARACTERS = 3.2
 
@@ -61,8 +62,10 @@ def page_scene(scene: StoredScene, budget: float, series: Limits) -> PageScene:
     if "uncertainty" in arrays:
         limits["uncertainty"] = robust_limits(arrays["uncertainty"])
     observed = scene.coarse("observed")
-    power = _spectrum(scene, observed)
-    counted = scatter(arrays["observed"], arrays["sharp"])
+    middle = scene.middle("sharp", MIDDLE_SIDE)
+    counted = scatter(on_grid(observed, middle.odc.geobox).values, middle.values)
+    power = _spectrum(observed, middle)
+    sharpened = scene.thinned("sharp", LONGEST)
     return PageScene(
         title=title(scene),
         subtitle=subtitle(scene),
@@ -72,10 +75,10 @@ def page_scene(scene: StoredScene, budget: float, series: Limits) -> PageScene:
         layers=layers,
         limits=limits,
         facts=facts(scene),
-        histogram=histogram(observed.values, arrays["sharp"]),
+        histogram=histogram(observed.values, sharpened),
         scatter=counted,
         spectrum=power,
-        histogram_text=_spread_text(observed.values, arrays["sharp"]),
+        histogram_text=_spread_text(observed.values, sharpened),
         scatter_text=_scatter_text(counted.spread) if counted else "",
         spectrum_text=_spectrum_text(power, ground_resolution(scene.coarse_grid)),
         method_text=words.method_text(scene.record),
@@ -159,9 +162,7 @@ def _grid_data(grid: GeoBox) -> dict[str, Any]:
     }
 
 
-def _spectrum(scene: StoredScene, observed: xr.DataArray) -> Spectrum | None:
-    """Take the spectrum in the middle of the scene, at the full resolution."""
-    sharp = scene.middle("sharp", SPECTRUM_SIDE)
+def _spectrum(observed: xr.DataArray, sharp: xr.DataArray) -> Spectrum | None:
     grid = sharp.odc.geobox
     known = np.isfinite(observed.values)
     if not known.any():
@@ -196,8 +197,8 @@ def _spread_text(observed: NDArray[np.floating], sharpened: NDArray[np.floating]
         return ""
     before, after = (float(part.std()) for part in known)
     return (
-        f"Averages hide extremes: the standard deviation is {before:.1f} K observed and "
-        f"{after:.1f} K sharpened."
+        f"{'Averages hide extremes: the' if after > before else 'The'} standard deviation is "
+        f"{before:.1f} K observed and {after:.1f} K sharpened."
     )
 
 

@@ -10,6 +10,7 @@ from odc.geo.geobox import GeoBox
 from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.raster import DataType, NoDataStrings, RasterBand, RasterExtension
 
+from thermosharp.report.pixels import ground_resolution
 from thermosharp.results.stored import Layer, StoredScene
 from thermosharp.writing.record import json_bytes, version
 
@@ -22,6 +23,7 @@ _TITLES: dict[Layer, str] = {
     "residual": "Observed minus predicted temperature",
     "observed": "Land surface temperature, observed",
 }
+_PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 
@@ -75,8 +77,9 @@ def _item(scene: StoredScene) -> pystac.Item:
             "processing:software": {"thermosharp": version("thermosharp")},
             "thermosharp:method": scene.method,
             "thermosharp:usable_fraction": scene.usable,
-            "gsd": abs(float(scene.record["grids"]["fine"]["transform"][0])),
+            "gsd": ground_resolution(scene.grid),
         },
+        stac_extensions=[_PROCESSING],
     )
     for layer in ("sharp", "uncertainty", "residual", "observed"):
         if scene.has(layer):

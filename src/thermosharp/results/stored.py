@@ -158,6 +158,11 @@ class StoredScene:
             raise _damaged(self.path(layer), error) from error
         return values
 
+    def thinned(self, layer: Layer, most: int) -> NDArray[np.float32]:
+        """Read every n-th pixel of a layer, at most `most` a side: extremes stay as they are."""
+        step = step_for(self.grid, most)
+        return np.concatenate([strip[::step, ::step] for _, strip in self.strips(layer, step)])
+
     def middle(self, layer: Layer, most: int) -> xr.DataArray:
         """Read the middle of a layer of the fine grid, no side longer than `most` pixels.
 

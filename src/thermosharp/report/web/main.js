@@ -216,7 +216,10 @@ function start() {
   });
   map.onView = () => drawProfile(layersOf.get(state.scene), state.at);
   findAll("tr[data-scene] button").forEach((button) => {
-    button.addEventListener("click", () => choose(Number(button.closest("tr").dataset.scene)));
+    button.addEventListener("click", () => {
+      choose(Number(button.closest("tr").dataset.scene));
+      find("#title").scrollIntoView({ block: "nearest" });
+    });
   });
   findAll("input[name=layer]").forEach((input) => {
     input.addEventListener("change", () => ((state.layer = checked("layer")), showMap()));
@@ -228,6 +231,10 @@ function start() {
       if (name === "unit") drawCharts();
       showMap();
     });
+  }
+  for (const [name, step] of [["#previous", -1], ["#next", 1]]) {
+    const count = DATA.scenes.length;
+    find(name)?.addEventListener("click", () => choose((state.scene + step + count) % count));
   }
   find("#closer").addEventListener("click", () => map.zoomBy(1.6));
   find("#farther").addEventListener("click", () => map.zoomBy(1 / 1.6));
