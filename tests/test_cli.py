@@ -92,7 +92,9 @@ def test_sharpen_a_folder(scene):
     done = run("sharpen", scene / "lst", "--fine", scene / "fine.tif", "-o", scene / "out")
     assert "done" in done.stdout
     assert sorted(p.name for p in (scene / "out").iterdir()) == [
-        "a.json", "a.png", "a_residual.tif", "a_sharp.tif", "a_uncertainty.tif", "summary.csv",
+        "a.json", "a.png", "a_observed.qml", "a_observed.tif", "a_residual.qml", "a_residual.tif",
+        "a_sharp.qml", "a_sharp.tif", "a_uncertainty.qml", "a_uncertainty.tif", "heat.csv",
+        "report.html", "summary.csv",
     ]  # fmt: skip
     lst, dataset = read(scene / "out" / "a_sharp.tif")
     assert dataset.crs.to_epsg() == 32611
@@ -459,7 +461,7 @@ def failed(folder: Path, *words, code: str, says: str):
     row = next(iter(summary(folder / "out").values()))
     assert (row["status"], row["code"]) == ("failed", code)
     assert re.search(says, row["reason"])
-    assert [p.name for p in (folder / "out").iterdir()] == ["summary.csv"]
+    assert sorted(p.name for p in (folder / "out").iterdir()) == ["report.html", "summary.csv"]
 
 
 def refused(*words, code: int, says: str):

@@ -28,6 +28,8 @@ def test_commands_and_snippets_run_as_written(tmp_path):
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     for folder in ("sharpened", "clear", "box", "plain"):
         assert list((tmp_path / folder).glob("*_sharp.tif")), folder
+        assert (tmp_path / folder / "report.html").stat().st_size > 100_000
+    assert (tmp_path / "sharpened" / "series.nc").is_file()
     snippets = "\n".join(blocks("python"))
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", snippets],

@@ -91,7 +91,11 @@ def test_files_of_a_scene_and_their_order(tmp_path: Path) -> None:
     assert [path.name.removeprefix(NAME) for path in written] == [
         "_sharp.tif",
         "_residual.tif",
+        "_observed.tif",
         ".png",
+        "_sharp.qml",
+        "_observed.qml",
+        "_residual.qml",
         ".json",
     ]
     assert f"{NAME}_uncertainty.tif" in [

@@ -3,7 +3,6 @@
 Heavy libraries are imported inside the commands, so that ``--help`` is quick.
 """
 
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from thermosharp.cli_options import (
     CloudFolder,
     Fine,
     Fix,
+    HotterThan,
     LstUnits,
     NoQuality,
     QcAccept,
@@ -27,9 +27,13 @@ from thermosharp.cli_options import (
     Seed,
     Verbose,
     WaterFolder,
+    Zones,
     read_extent,
+    read_temperature,
+    start_log,
     thermal_options,
 )
+from thermosharp.cli_report import report
 from thermosharp.errors import ThermosharpError, UsageError
 
 if TYPE_CHECKING:
@@ -127,13 +131,15 @@ def sharpen(
     celsius: Annotated[
         bool, typer.Option("--celsius", help="Pictures in degrees Celsius; GeoTIFFs stay in K.")
     ] = False,
+    zones: Zones = None,
+    hotter_than: HotterThan = None,
     verbose: Verbose = False,
 ) -> None:
     """Sharpen thermal images you already have.
 
     Writes, for each, a sharpened map (<name>_sharp.tif, kelvin), what the method could not explain
-    (<name>_residual.tif), a picture (.png) and a record (.json); and summary.csv for all. Finished
-    scenes are kept and skipped when the command is run again.
+    (<name>_residual.tif), a picture (.png) and a record (.json); and report.html, summary.csv and
+    heat.csv for all. Finished scenes are kept and skipped when the command is run again.
 
     For instance:
 
@@ -143,7 +149,7 @@ def sharpen(
 
       thermosharp sharpen ecostress/ --fine images/ --fine dem.tif --min-usable 0.75 -o out
     """  # noqa: E501
-    _log(verbose)
+    start_log(verbose)
     from thermosharp.workflow import SharpenOptions, SharpenRun
 
     thermal = thermal_options(units, no_quality, qc_accept, (qc, cloud, water), fix)
@@ -160,6 +166,8 @@ def sharpen(
         resolution=resolution,
         overwrite=overwrite,
         celsius=celsius,
+        zones=zones,
+        hotter_than=read_temperature(hotter_than),
     )
     raise typer.Exit(_carry_out(SharpenRun(options), output))
 
@@ -207,7 +215,7 @@ def evaluate(
 
       thermosharp evaluate lst.tif --fine S2_20m_2023-07-14.tif
     """  # noqa: E501
-    _log(verbose)
+    start_log(verbose)
     from thermosharp import evaluation
     from thermosharp.pairing import find_images, must_exist, open_pair
     from thermosharp.products import find_thermal
@@ -238,6 +246,9 @@ def evaluate(
         out.print(str(scores), markup=False)
 
 
+app.command()(report)
+
+
 @app.command()
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path(
@@ -250,7 +261,7 @@ def demo(
     Needs no account and no network. Makes an ECOSTRESS-like scene as AppEEARS would deliver it and a
     Sentinel-2-like image, sharpens the one with the other, and compares with the truth.
     """  # noqa: E501
-    _log(verbose=False)
+    start_log(verbose=False)
     from thermosharp.demo import make_inputs, score
     from thermosharp.workflow import SharpenOptions, SharpenRun
 
@@ -310,7 +321,8 @@ def _carry_out(run: "SharpenRun", folder: Path) -> int:
         s: sum(o.status == s for o in outcomes) for s in ("done", "kept", "skipped", "failed")
     }
     told = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
-    out.print(f"{told}; see {folder / 'summary.csv'}", markup=False)
+    page = folder / "report.html"
+    out.print(f"{told}; see {page if page.is_file() else folder / 'summary.csv'}", markup=False)
     return 1 if counts["failed"] else 0
 
 
@@ -343,14 +355,6 @@ def _warn(findings: Sequence["Finding"]) -> None:
 def _expected(row: "Mapping[str, Any]") -> str:
     error = row.get("expected_rmse_k")
     return "" if error is None else f"expected error {error:.2f} K, "
-
-
-def _log(verbose: bool) -> None:
-    """Send the library's log to standard error."""
-    logging.basicConfig(
-        level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
-    logging.getLogger("thermosharp").setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
 cli_fetch.register(app, _carry_out)

@@ -1,5 +1,9 @@
 """Options that several commands take, and what they are turned into."""
 
+import logging
+import math
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -60,6 +64,17 @@ Fix = Annotated[
         show_default=False,
     ),
 ]
+Zones = Annotated[
+    Path | None,
+    typer.Option(help="GeoJSON polygons whose heat is measured in heat.csv.", show_default=False),
+]
+HotterThan = Annotated[
+    str | None,
+    typer.Option(
+        help="Measure the area above a temperature, such as 35C, 308.15K or 95F.",
+        show_default=False,
+    ),
+]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more, with tracebacks.")]
 
 
@@ -91,6 +106,36 @@ def read_extent(text: str | None, aoi: Path | None) -> "Extent":
     if aoi is not None and text is not None:
         raise UsageError("--aoi and --extent exclude each other", advice="give one of them")
     return Extent.from_geojson(aoi) if aoi is not None else Extent.parse(text)
+
+
+def read_temperature(text: str | None) -> float | None:
+    """Read a temperature with its unit, such as ``35C``, ``308.15K`` or ``95F``, in kelvin."""
+    if text is None:
+        return None
+    number, unit = text.strip()[:-1].rstrip(" \u00b0"), text.strip()[-1:].upper()
+    to_kelvin: dict[str, Callable[[float], float]] = {
+        "K": lambda value: value,
+        "C": lambda value: value + 273.15,
+        "F": lambda value: (value + 459.67) / 1.8,
+    }
+    try:
+        kelvin = to_kelvin[unit](float(number))
+    except (KeyError, ValueError):
+        kelvin = math.nan
+    if not 150 <= kelvin <= 400:
+        raise UsageError(
+            f"--hotter-than {text} is no temperature of land",
+            expected="a number and its unit, such as 35C, 308.15K or 95F",
+        )
+    return kelvin
+
+
+def start_log(verbose: bool) -> None:
+    """Send the library's log to standard error."""
+    logging.basicConfig(
+        level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("thermosharp").setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
 def _words(text: str) -> tuple[str, ...]:

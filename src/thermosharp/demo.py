@@ -60,7 +60,7 @@ def score(inputs: DemoInputs, results: Path) -> list[str]:
         f"  bicubic interpolation   {theirs_k:.2f} K RMSE",
         f"  thermosharp             {ours_k:.2f} K RMSE   ({1 - ours_k / theirs_k:.0%} less error)",
         "",
-        f"look at   {results / (inputs.thermal.stem + '.png')}",
+        f"look at   {results / 'report.html'}",
         f"in a GIS  {ours.path}",
         f"again     thermosharp sharpen {inputs.thermal.parent} --fine {inputs.fine} -o my-output",
     ]

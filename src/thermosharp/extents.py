@@ -72,30 +72,7 @@ class Extent:
         UsageError
             There is no such file, or no polygon in it.
         """
-        if not path.is_file():
-            raise UsageError(f"There is no file {path}", advice="check the path given to --aoi")
-        try:
-            polygons = list(_polygons(json.loads(path.read_text(encoding="utf-8"))))
-            area = unary_union(Geometry(shape, "EPSG:4326") for shape in polygons)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise UsageError(
-                f"{path.name} is no GeoJSON area", expected="polygons", came=str(error)
-            ) from error
-        if area is None or area.is_empty or area.area == 0:
-            raise UsageError(
-                f"{path.name} holds no area",
-                expected="a Polygon, MultiPolygon, or features of these",
-                came="nothing with a surface",
-                advice="draw a polygon, for instance at geojson.io, and save it as GeoJSON",
-            )
-        west, south, east, north = area.boundingbox.bbox
-        if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
-            raise UsageError(
-                f"{path.name} is not in degrees",
-                expected="longitude and latitude (WGS84), as GeoJSON demands",
-                came=f"coordinates from {west:g},{south:g} to {east:g},{north:g}",
-                advice="save the file again in EPSG:4326",
-            )
+        area = unary_union(shape for shape, _ in read_polygons(path, option="--aoi"))
         return cls(output="area", area=area, cut=True, text=str(path))
 
     def window(self, grid: GeoBox) -> Window | None:
@@ -187,6 +164,44 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
     raise UsageError(f"The box {text} {problem}", expected=expected, advice=advice)
 
 
+def read_polygons(path: Path, *, option: str) -> list[tuple[Geometry, dict[str, Any]]]:
+    """Read the polygons of a GeoJSON file (RFC 7946: longitude, latitude) and their properties.
+
+    Raises
+    ------
+    UsageError
+        There is no such file, no polygon in it, or it is not in degrees.
+    """
+    if not path.is_file():
+        raise UsageError(f"There is no file {path}", advice=f"check the path given to {option}")
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        polygons = [
+            (Geometry(shape, "EPSG:4326"), dict(about)) for shape, about in _polygons(document, {})
+        ]
+        area = unary_union(shape for shape, _ in polygons)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise UsageError(
+            f"{path.name} is no GeoJSON area", expected="polygons", came=str(error)
+        ) from error
+    if area is None or area.is_empty or area.area == 0:
+        raise UsageError(
+            f"{path.name} holds no area",
+            expected="a Polygon, MultiPolygon, or features of these",
+            came="nothing with a surface",
+            advice="draw a polygon, for instance at geojson.io, and save it as GeoJSON",
+        )
+    west, south, east, north = area.boundingbox.bbox
+    if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
+        raise UsageError(
+            f"{path.name} is not in degrees",
+            expected="longitude and latitude (WGS84), as GeoJSON demands",
+            came=f"coordinates from {west:g},{south:g} to {east:g},{north:g}",
+            advice="save the file again in EPSG:4326",
+        )
+    return polygons
+
+
 def lattice_over(fine: GeoBox, coarse: GeoBox) -> GeoBox:
     """Extend the lattice of a fine grid so that it covers all of a coarse one."""
     rows, cols = coarse.shape
@@ -201,16 +216,17 @@ def lattice_over(fine: GeoBox, coarse: GeoBox) -> GeoBox:
     )
 
 
-def _polygons(document: Any) -> Any:
+def _polygons(document: Any, about: Any) -> Any:
+    """Yield polygons with the properties of the feature they belong to."""
     kind = document["type"]
     if kind == "FeatureCollection":
         for feature in document["features"]:
-            yield from _polygons(feature)
+            yield from _polygons(feature, about)
     elif kind == "Feature":
         if document["geometry"] is not None:
-            yield from _polygons(document["geometry"])
+            yield from _polygons(document["geometry"], document.get("properties") or {})
     elif kind == "GeometryCollection":
         for geometry in document["geometries"]:
-            yield from _polygons(geometry)
+            yield from _polygons(geometry, about)
     elif kind in ("Polygon", "MultiPolygon"):
-        yield document
+        yield document, about

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import xarray as xr
@@ -19,6 +19,9 @@ from odc.geo.xr import xr_coords
 
 from thermosharp.findings import Finding
 from thermosharp.storage import in_file, release
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Window = tuple[slice, slice]
 
@@ -78,6 +81,11 @@ class ThermalScene:
         """The coarse grid."""
         geobox: GeoBox = self.lst.odc.geobox
         return geobox
+
+    def _repr_html_(self) -> str:
+        from thermosharp.report.notebook import thermal_html
+
+        return thermal_html(self)
 
     def crop(self, window: Window) -> "ThermalScene":
         """Return the part of the scene under a window ``(rows, columns)`` of slices."""
@@ -157,6 +165,11 @@ class PredictorStack:
         """Pixels ``(y, x)`` where every layer has a value."""
         finite: NDArray[np.bool_] = np.isfinite(self.data.values).all(axis=0)
         return finite
+
+    def _repr_html_(self) -> str:
+        from thermosharp.report.notebook import predictors_html
+
+        return predictors_html(self)
 
     def crop(self, window: Window) -> "PredictorStack":
         """Return the part of the stack under a window ``(rows, columns)`` of slices.
@@ -255,6 +268,17 @@ class SharpenedScene:
         """The fine grid."""
         geobox: GeoBox = self.lst.odc.geobox
         return geobox
+
+    def plot(self, *, celsius: bool = False, limits: tuple[float, float] | None = None) -> "Figure":
+        """Draw the scene before and after; see :func:`thermosharp.report.quicklook.quicklook`."""
+        from thermosharp.report.quicklook import plot
+
+        return plot(self, celsius=celsius, limits=limits)
+
+    def _repr_html_(self) -> str:
+        from thermosharp.report.notebook import sharpened_html
+
+        return sharpened_html(self)
 
     def to_cog(self, folder: str | Path) -> list[Path]:
         """Write the scene's files into `folder`; see :func:`thermosharp.writing.write_scene`."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from thermosharp.errors import OutputTaken, ThermosharpError, UsageError
 from thermosharp.evaluation import EXPECTED_RMSE, expected_rmse
-from thermosharp.extents import Extent
+from thermosharp.extents import Extent, read_polygons
 from thermosharp.findings import Finding
 from thermosharp.pairing import ScenePair, find_images, must_exist, open_pair
 from thermosharp.placement import output_geobox, place
@@ -52,6 +52,10 @@ class SharpenOptions:
         Make finished scenes anew.
     celsius : bool
         Pictures in degrees Celsius.
+    zones : Path, optional
+        GeoJSON polygons whose heat is measured in ``heat.csv``.
+    hotter_than : float, optional
+        Temperature in K; how much area lies above it is measured too.
     """
 
     lst: tuple[Path, ...]
@@ -66,6 +70,8 @@ class SharpenOptions:
     resolution: int = 20
     overwrite: bool = False
     celsius: bool = False
+    zones: Path | None = None
+    hotter_than: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_usable <= 1:
@@ -143,6 +149,8 @@ class SharpenRun:
         must_exist([*options.lst, *options.fine])
         self.scenes = _named([file for path in options.lst for file in find_thermal(path)])
         check_writable(options.output)
+        if options.zones is not None:
+            read_polygons(options.zones, option="--zones")  # refused before the work, not after it
 
     def __iter__(self) -> Iterator[Outcome]:
         images: list[PredictorImage] = []
@@ -159,6 +167,18 @@ class SharpenRun:
             outcome = self._outcome(name, path, images, broken)
             write_summary(self.options.output, [outcome.row])
             yield outcome
+        self._report()
+
+    def _report(self) -> None:
+        """Show what was made. The maps are there; a report that fails must not undo the run."""
+        from thermosharp.results.build import build_report  # matplotlib is slow to import
+
+        options = self.options
+        try:
+            build_report(options.output, zones=options.zones, hotter_than=options.hotter_than)
+        except Exception as error:
+            logger.warning("the report could not be made: %s", error)
+            logger.debug("why", exc_info=True)
 
     def _outcome(
         self, name: str, path: Path, images: list[PredictorImage], broken: ThermosharpError | None

@@ -18,8 +18,8 @@ from thermosharp.products.quality import Companions, Masks, quality_ignored
 from thermosharp.products.raster import RasterInfo, inspect, masked, read
 from thermosharp.scenes import ThermalScene, raster
 
-#: Dataset tags worth keeping: AppEEARS writes them for ECOSTRESS.
-_TAGS = ("orbit_correction_performed", "build_id", "orbit_number", "scene_id")
+#: Dataset tags worth keeping: AppEEARS writes them for ECOSTRESS, we write the last one.
+_TAGS = ("orbit_correction_performed", "build_id", "orbit_number", "scene_id", "simulated")
 
 
 def read_lst(

@@ -1,12 +1,10 @@
-"""The quicklook of a sharpened scene: observed and sharpened side by side, on one colour scale.
+"""The figure of a sharpened scene: observed and sharpened side by side, on one colour scale.
 
 Scenes too wide for a street to show get a second row: the same close-up of both, where the
 sharpening changed most.
 """
 
 import io
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import matplotlib as mpl
@@ -16,23 +14,18 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
-from odc.geo.crs import CRS
-from odc.geo.geobox import GeoBox
-from odc.geo.xr import xr_reproject
 
-from thermosharp.errors import MissingCRS
-from thermosharp.scenes import SharpenedScene, raster
-from thermosharp.storage import release
+from thermosharp.report.map_axes import MapAxes, axes_of, frame, scale_bar
+from thermosharp.report.picture import Picture, picture_of
+from thermosharp.report.pixels import CELSIUS_ZERO, ground_resolution
+from thermosharp.report.sun import solar_time
+from thermosharp.scenes import SharpenedScene
 
 #: Side length in pixels above which images are averaged before they are drawn.
 MAX_PIXELS = 1600
 #: Width of the close-up in coarse pixels: wide enough for a quarter of a town, few enough to count.
 CLOSE_UP_PIXELS = 55
-CELSIUS_ZERO = 273.15
-#: Rows of blocks that are averaged at a time.
-_BLOCKS = 64
 DPI = 150
 INK, MUTED, MISSING, FRAME = "#1a1a1a", "#6b6b6b", "#d9d9d9", "#35c9c3"
 
@@ -40,32 +33,19 @@ INK, MUTED, MISSING, FRAME = "#1a1a1a", "#6b6b6b", "#d9d9d9", "#35c9c3"
 _PANEL, _MIN_PANEL = 5.4, 1.3
 _LEFT, _GAP, _RIGHT, _TOP, _BOTTOM = 0.75, 0.3, 1.25, 1.15, 0.65
 
-
-@dataclass(frozen=True)
-class _Axes2D:
-    """How pixel edges of the drawn grid become axis numbers.
-
-    Attributes
-    ----------
-    extent : tuple of float
-        (left, right, bottom, top) of the whole grid.
-    aspect : float
-        Length on the ground of one unit up, over one unit to the right.
-    labels : tuple of str
-        Of the x and y axis.
-    """
-
-    extent: tuple[float, float, float, float]
-    aspect: float
-    labels: tuple[str, str]
-
-    @property
-    def height_over_width(self) -> float:
-        left, right, bottom, top = self.extent
-        return self.aspect * abs(top - bottom) / abs(right - left)
+Limits = tuple[float, float]
 
 
-def quicklook(sharp: SharpenedScene, *, celsius: bool = False) -> bytes:
+class ShownFigure(Figure):
+    """A figure that a notebook shows without being told how."""
+
+    def _repr_png_(self) -> bytes:
+        return _png(self)
+
+
+def quicklook(
+    sharp: SharpenedScene, *, celsius: bool = False, limits: Limits | None = None
+) -> bytes:
     """Draw a scene before and after sharpening.
 
     Parameters
@@ -73,110 +53,66 @@ def quicklook(sharp: SharpenedScene, *, celsius: bool = False) -> bytes:
     sharp : SharpenedScene
     celsius : bool
         Degrees Celsius instead of kelvin.
+    limits : (float, float), optional
+        Ends of the colour scale, K; by default the scene's own 2nd and 98th percentile.
 
     Returns
     -------
     bytes
         A PNG.
     """
-    shown, step = _decimated(sharp)
-    grid = _coarsened(sharp.geobox, step)
-    # Clouds have a temperature too, but not the land's: they are grey on both sides.
-    usable = _on_grid(sharp, sharp.thermal.lst.where(sharp.thermal.usable).values, grid)
+    return figure_png(picture_of(sharp, MAX_PIXELS), celsius=celsius, limits=limits)
+
+
+def plot(sharp: SharpenedScene, *, celsius: bool = False, limits: Limits | None = None) -> Figure:
+    """Draw a scene as :func:`quicklook` does, as a figure to show or to go on with."""
+    return draw(picture_of(sharp, MAX_PIXELS), celsius=celsius, limits=limits)
+
+
+def figure_png(picture: Picture, *, celsius: bool = False, limits: Limits | None = None) -> bytes:
+    """Draw a picture as :func:`quicklook` does; the PNG's own tags tell unit and limits."""
+    figure = draw(picture, celsius=celsius, limits=limits)
+    return _png(figure, figure_tags(limits or picture.limits, celsius=celsius))
+
+
+def figure_tags(limits: Limits, *, celsius: bool) -> dict[str, str]:
+    """Return what a figure says about itself, to know whether it must be drawn again."""
+    low, high = limits
+    return {"Unit": "C" if celsius else "K", "Limits": f"{low:.2f} {high:.2f} K"}
+
+
+def draw(picture: Picture, *, celsius: bool = False, limits: Limits | None = None) -> Figure:
+    """Draw a picture; see :func:`quicklook`."""
     zero = CELSIUS_ZERO if celsius else 0.0
-    norm = _scale(usable - zero, shown - zero)
-    layout = _axes_of(grid)
-    window = _close_up(usable, shown, _coarse_in_shown(sharp, grid))
+    low, high = limits or picture.limits
+    norm = Normalize(low - zero, high - zero)
+    images = (picture.observed.values - zero, picture.sharpened.values - zero)
+    layout = axes_of(picture.grid)
+    window = _close_up(*images, picture.coarse / ground_resolution(picture.grid))
     rows = [None] if window is None else [None, window]
 
     figure, axes = _canvas(layout.height_over_width, len(rows))
     for pair, part in zip(axes, rows, strict=True):
-        image = _pair(pair, (usable - zero, shown - zero), layout, norm, part)
+        image = _pair(pair, images, layout, norm, part)
     if window is not None:
         for ax in axes[0]:
-            _frame(ax, layout, shown.shape, window)
+            frame(ax, layout.part(images[1].shape, window), FRAME)
+    scale_bar(axes[0][0], layout)
     _colour_bar(figure, axes, image, "°C" if celsius else "K")
-    _words(figure, axes, sharp)
+    _words(figure, axes, picture, layout)
+    return figure
+
+
+def colours() -> Colormap:
+    """Return the colours of temperature: perceptually uniform, safe for the colour-blind."""
+    return mpl.colormaps["inferno"].with_extremes(bad=MISSING)
+
+
+def _png(figure: Figure, tags: dict[str, str] | None = None) -> bytes:
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(buffer, format="png", dpi=DPI)
+    figure.savefig(buffer, format="png", dpi=DPI, metadata=tags)
     return buffer.getvalue()
-
-
-# --- pixels -------------------------------------------------------------------------------------
-
-
-def block_mean(values: NDArray[np.floating], step: int) -> NDArray[np.floating]:
-    """Mean of step x step blocks ``(y, x)``, leaving NaN out; blocks at the rim may be smaller."""
-    columns = np.arange(0, values.shape[1], step)
-
-    def block_sum(array: NDArray[np.floating]) -> NDArray[np.floating]:
-        rows = np.arange(0, array.shape[0], step)
-        return np.add.reduceat(np.add.reduceat(array, rows, axis=0), columns, axis=1)
-
-    means = []
-    for top in range(0, values.shape[0], step * _BLOCKS):  # an image may be larger than the memory
-        part = values[top : top + step * _BLOCKS]
-        finite = np.isfinite(part)
-        count = block_sum(finite.astype(np.float32))
-        total = block_sum(np.where(finite, part, np.float32(0)))
-        means.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
-        release(values)
-    return np.concatenate(means)
-
-
-def _decimated(sharp: SharpenedScene) -> tuple[NDArray[np.floating], int]:
-    values = sharp.lst.values
-    step = -(-max(values.shape) // MAX_PIXELS)
-    return (values if step == 1 else block_mean(values, step)), step
-
-
-def _coarsened(geobox: GeoBox, step: int) -> GeoBox:
-    shape = -(-geobox.shape.y // step), -(-geobox.shape.x // step)
-    return GeoBox(shape, geobox.transform * geobox.transform.scale(step), geobox.crs)
-
-
-def _on_grid(
-    sharp: SharpenedScene, coarse: NDArray[np.floating], grid: GeoBox
-) -> NDArray[np.floating]:
-    """Show coarse pixels as the blocks they are on the grid that is drawn (nearest neighbour)."""
-    layer = raster(coarse.astype(np.float32), sharp.thermal.geobox, nodata=np.nan)
-    shown: NDArray[np.floating] = xr_reproject(
-        layer, grid, resampling="nearest", dst_nodata=np.nan
-    ).values
-    return shown
-
-
-def _coarse_in_shown(sharp: SharpenedScene, grid: GeoBox) -> float:
-    """Return the side of a coarse pixel in drawn pixels."""
-    return _ground_resolution(sharp.thermal.geobox) / _ground_resolution(grid)
-
-
-def _ground_resolution(geobox: GeoBox) -> float:
-    """Return the pixel height in metres."""
-    size = abs(float(geobox.resolution.y))
-    return size * 111_195.0 if _crs(geobox).geographic else size * _metres_per_unit(geobox)
-
-
-def _crs(geobox: GeoBox) -> CRS:
-    """Return the CRS, which every raster that reaches us has: reading refuses the others."""
-    if geobox.crs is None:
-        raise MissingCRS("The grid of a scene has no coordinate reference system")
-    return geobox.crs
-
-
-def _metres_per_unit(geobox: GeoBox) -> float:
-    return float(_crs(geobox).proj.axis_info[0].unit_conversion_factor)
-
-
-def _scale(observed: NDArray[np.floating], sharpened: NDArray[np.floating]) -> Normalize:
-    """Return one robust scale for both: clouds and a few hot roofs must not flatten the rest."""
-    pooled = np.concatenate([part[np.isfinite(part)] for part in (observed, sharpened)])
-    if pooled.size == 0:
-        return Normalize(0.0, 1.0)
-    low, high = np.percentile(pooled, (2, 98))
-    widen = 0.5 if high - low < 0.1 else 0.0
-    return Normalize(low - widen, high + widen)
 
 
 def _close_up(
@@ -201,34 +137,6 @@ def _close_up(
     return where
 
 
-# --- drawing ------------------------------------------------------------------------------------
-
-
-def _axes_of(grid: GeoBox) -> _Axes2D:
-    height, width = grid.shape
-    left, bottom, right, top = grid.boundingbox.bbox
-    if _crs(grid).geographic:
-        aspect = 1 / max(np.cos(np.radians((bottom + top) / 2)), 0.05)
-        return _Axes2D((left, right, bottom, top), aspect, ("longitude (°)", "latitude (°)"))
-    km = _metres_per_unit(grid) / 1000
-    size_x, size_y = abs(grid.resolution.x) * width * km, abs(grid.resolution.y) * height * km
-    return _Axes2D((0.0, size_x, 0.0, size_y), 1.0, ("km east", "km north"))
-
-
-def _part_extent(
-    layout: _Axes2D, shape: tuple[int, ...], window: tuple[slice, slice]
-) -> tuple[float, float, float, float]:
-    left, right, bottom, top = layout.extent
-    rows, columns = window
-    dx, dy = (right - left) / shape[1], (bottom - top) / shape[0]
-    return (
-        left + columns.start * dx,
-        left + columns.stop * dx,
-        top + rows.stop * dy,
-        top + rows.start * dy,
-    )
-
-
 def _canvas(height_over_width: float, rows: int) -> tuple[Figure, list[list[Axes]]]:
     """Return a figure that the panels fill, whatever the shape of the scene."""
     width = max(min(_PANEL, _PANEL * 1.25 / height_over_width), _MIN_PANEL)
@@ -240,7 +148,7 @@ def _canvas(height_over_width: float, rows: int) -> tuple[Figure, list[list[Axes
         2 * left + 2 * width + _GAP + _RIGHT - _LEFT,
         _TOP + rows * height + (rows - 1) * between + _BOTTOM,
     )
-    figure = Figure(figsize=total, dpi=DPI, facecolor="white")
+    figure = ShownFigure(figsize=total, dpi=DPI, facecolor="white")
     axes = []
     for row in range(rows):
         bottom = _BOTTOM + (rows - 1 - row) * (height + between)
@@ -260,25 +168,21 @@ def _canvas(height_over_width: float, rows: int) -> tuple[Figure, list[list[Axes
     return figure, axes
 
 
-def _colours() -> Colormap:
-    return mpl.colormaps["inferno"].with_extremes(bad=MISSING)
-
-
 def _pair(
     axes: list[Axes],
     images: tuple[NDArray[np.floating], NDArray[np.floating]],
-    layout: _Axes2D,
+    layout: MapAxes,
     norm: Normalize,
     window: tuple[slice, slice] | None,
 ) -> AxesImage:
     whole = (slice(None), slice(None))
-    extent = layout.extent if window is None else _part_extent(layout, images[1].shape, window)
+    extent = layout.extent if window is None else layout.part(images[1].shape, window)
     for ax, values in zip(axes, images, strict=True):
         image = ax.imshow(
             np.ma.masked_invalid(values[window or whole]),
             extent=extent,
             norm=norm,
-            cmap=_colours(),
+            cmap=colours(),
             aspect=layout.aspect,
             interpolation="nearest" if window else "auto",
         )
@@ -293,15 +197,6 @@ def _pair(
     return image
 
 
-def _frame(ax: Axes, layout: _Axes2D, shape: tuple[int, ...], window: tuple[slice, slice]) -> None:
-    left, right, bottom, top = _part_extent(layout, shape, window)
-    ax.add_patch(
-        Rectangle(
-            (left, bottom), right - left, top - bottom, fill=False, edgecolor=FRAME, linewidth=1.6
-        )
-    )
-
-
 def _colour_bar(figure: Figure, axes: list[list[Axes]], image: AxesImage, unit: str) -> None:
     top, bottom = axes[0][1].get_position(), axes[-1][1].get_position()
     inch = 1 / figure.get_figwidth()
@@ -313,39 +208,37 @@ def _colour_bar(figure: Figure, axes: list[list[Axes]], image: AxesImage, unit: 
         spine.set_linewidth(0.5)
 
 
-def _words(figure: Figure, axes: list[list[Axes]], sharp: SharpenedScene) -> None:
-    coarse, fine = (_metres(grid) for grid in (sharp.thermal.geobox, sharp.geobox))
-    for ax, text in zip(axes[0], (f"observed, {coarse}", f"sharpened, {fine}"), strict=True):
+def _words(figure: Figure, axes: list[list[Axes]], picture: Picture, layout: MapAxes) -> None:
+    titles = f"observed, {_metres(picture.coarse)}", f"sharpened, {_metres(picture.fine)}"
+    for ax, text in zip(axes[0], titles, strict=True):
         ax.set_title(text, fontsize=10.5, color=INK, loc="left", pad=5)
     for ax in axes[-1]:
-        ax.set_xlabel(axes_label(sharp.geobox), fontsize=8, color=MUTED)
+        ax.set_xlabel(layout.labels[0], fontsize=8, color=MUTED)
     left = axes[0][0].get_position().x0
     inch = 1 / figure.get_figheight()
     room = (figure.get_figwidth() * (1 - left) - 0.1) * 72  # points
-    size = min(13.0, room / (0.62 * max(len(sharp.name), 1)))
+    size = min(13.0, room / (0.62 * max(len(picture.name), 1)))
     plain: dict[str, Any] = {"color": INK, "ha": "left", "parse_math": False}
-    figure.text(left, 1 - 0.42 * inch, sharp.name, fontsize=size, weight="bold", **plain)
-    figure.text(left, 1 - 0.68 * inch, _subtitle(sharp), fontsize=9.5, **{**plain, "color": MUTED})
+    figure.text(left, 1 - 0.42 * inch, picture.name, fontsize=size, weight="bold", **plain)
+    figure.text(
+        left, 1 - 0.68 * inch, _subtitle(picture), fontsize=9.5, **{**plain, "color": MUTED}
+    )
 
 
-def axes_label(geobox: GeoBox) -> str:
-    """Return the label of the x axis."""
-    return _axes_of(geobox).labels[0]
-
-
-def _metres(geobox: GeoBox) -> str:
-    size = _ground_resolution(geobox)
+def _metres(size: float) -> str:
     return f"{size:.0f} m" if size >= 10 else f"{size:.2g} m"
 
 
-def _subtitle(sharp: SharpenedScene) -> str:
-    when = sharp.thermal.acquired
+def _subtitle(picture: Picture) -> str:
+    when = picture.acquired
     parts = [] if when is None else [f"{when.day} {when:%B %Y}"]
-    if isinstance(when, datetime):
-        parts[0] += f", {when:%H:%M} UTC"
-    parts.append(f"method {sharp.method}")
-    if not sharp.diagnostics.fine_written:
+    local = solar_time(when, picture.centre[0])
+    if local is not None:
+        parts[0] += f", {when:%H:%M} UTC ({local:%H:%M} solar time)"
+    parts.append(f"method {picture.method}")
+    known = np.isfinite(picture.sharpened.values)
+    if not known.any():
         parts.append("no pixel was sharpened")
-    elif sharp.diagnostics.fine_written < sharp.lst.size:
+    elif not known.all():
         parts.append("grey: cloud, bad quality or no data")
     return "  ·  ".join(parts)

@@ -91,6 +91,7 @@ def _appeears(
         "orbit_number": "28512",
         "scale_factor": str(scale),
         "scene_id": "003",
+        "simulated": "True",
         "units": units,
     }
     return _geotiff(

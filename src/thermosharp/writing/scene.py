@@ -49,6 +49,7 @@ def write_scene(
         A file could not be written; of this scene nothing new is there then.
     """
     from thermosharp.report.quicklook import quicklook  # matplotlib is slow to import
+    from thermosharp.writing.styles import layer_styles
 
     check_writable(folder)
     contents: dict[str, bytes | BinaryIO] = {
@@ -61,6 +62,11 @@ def write_scene(
             "observed minus predicted, before conservation",
             "observed minus predicted, after conservation",
         ),
+        f"{sharp.name}_observed.tif": _kelvin_cog(
+            sharp.thermal.lst.where(sharp.thermal.usable),
+            sharp,
+            "land surface temperature, observed, usable pixels",
+        ),
         f"{sharp.name}.png": quicklook(sharp, celsius=celsius),
     }
     uncertainty = f"{sharp.name}_uncertainty.tif"
@@ -68,6 +74,7 @@ def write_scene(
         contents[uncertainty] = _kelvin_cog(
             sharp.uncertainty, sharp, "standard deviation of the sharpened temperature"
         )
+    contents |= layer_styles(sharp)
     record = f"{sharp.name}.json"
     about = {**_about(sharp, extra or {}), "files": [*contents, record]}
     contents[record] = json_bytes(about)
@@ -75,6 +82,7 @@ def write_scene(
     _remove(folder / record)
     if sharp.uncertainty is None:
         _remove(folder / uncertainty)
+        _remove((folder / uncertainty).with_suffix(".qml"))
     return write_files(folder, contents)
 
 

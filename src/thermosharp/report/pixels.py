@@ -1,0 +1,123 @@
+"""Fewer pixels, and the same place on another grid: what every picture needs."""
+
+import math
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_reproject
+
+from thermosharp.errors import MissingCRS
+from thermosharp.scenes import raster
+from thermosharp.storage import release
+
+CELSIUS_ZERO = 273.15
+#: Percentiles between which a colour scale runs: a few hot roofs must not flatten the rest.
+ROBUST = (2.0, 98.0)
+#: A colour scale is never narrower than this, K: noise is no pattern.
+NARROWEST = 1.0
+#: Pixels a side that are looked at for a colour scale; more would not move it.
+_SAMPLED = 1500
+_METRES_PER_DEGREE = 111_195.0
+#: Rows of blocks that are averaged at a time.
+_BLOCKS = 64
+
+
+def block_mean(values: NDArray[np.floating], step: int) -> NDArray[np.floating]:
+    """Mean of step x step blocks ``(y, x)``, leaving NaN out; blocks at the rim may be smaller."""
+    columns = np.arange(0, values.shape[1], step)
+
+    def block_sum(array: NDArray[np.floating]) -> NDArray[np.floating]:
+        rows = np.arange(0, array.shape[0], step)
+        return np.add.reduceat(np.add.reduceat(array, rows, axis=0), columns, axis=1)
+
+    means = []
+    for top in range(0, values.shape[0], step * _BLOCKS):  # an image may be larger than the memory
+        part = values[top : top + step * _BLOCKS]
+        finite = np.isfinite(part)
+        count = block_sum(finite.astype(np.float32))
+        total = block_sum(np.where(finite, part, np.float32(0)))
+        means.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+        release(values)
+    return np.concatenate(means)
+
+
+def step_for(geobox: GeoBox, most: int) -> int:
+    """How many pixels must become one for no side of a grid to be longer than `most`."""
+    return -(-max(geobox.shape) // most)
+
+
+def coarsened(geobox: GeoBox, step: int) -> GeoBox:
+    """Grid of the blocks that :func:`block_mean` makes."""
+    shape = -(-geobox.shape.y // step), -(-geobox.shape.x // step)
+    return GeoBox(shape, geobox.transform * geobox.transform.scale(step), geobox.crs)
+
+
+def on_grid(layer: xr.DataArray, grid: GeoBox) -> xr.DataArray:
+    """Show a layer ``(y, x)`` on another grid, each pixel as the block that it is.
+
+    Nearest neighbour; where the grid has the larger pixels, the mean.
+    """
+    source = raster(layer.values.astype(np.float32), layer.odc.geobox, nodata=np.nan)
+    larger = ground_resolution(grid) > 1.2 * ground_resolution(layer.odc.geobox)
+    shown: xr.DataArray = xr_reproject(
+        source, grid, resampling="average" if larger else "nearest", dst_nodata=np.nan
+    )
+    return raster(shown.values, grid)
+
+
+def ground_resolution(geobox: GeoBox) -> float:
+    """Return the pixel height in metres."""
+    size = abs(float(geobox.resolution.y))
+    if crs_of(geobox).geographic:
+        return size * _METRES_PER_DEGREE
+    return size * metres_per_unit(geobox)
+
+
+def ground_width(geobox: GeoBox) -> float:
+    """Return the pixel width in metres, at the middle of the grid."""
+    size = abs(float(geobox.resolution.x))
+    if not crs_of(geobox).geographic:
+        return size * metres_per_unit(geobox)
+    _, south, _, north = geobox.boundingbox.bbox
+    return size * _METRES_PER_DEGREE * max(math.cos(math.radians((south + north) / 2)), 0.05)
+
+
+def row_areas(geobox: GeoBox) -> NDArray[np.float64]:
+    """Area of a pixel of each row, m2, on a sphere where the grid is in degrees."""
+    rows = geobox.shape[0]
+    if not crs_of(geobox).geographic:
+        size = abs(float(geobox.resolution.x) * float(geobox.resolution.y))
+        return np.full(rows, size * metres_per_unit(geobox) ** 2)
+    latitude = geobox.transform.f + geobox.transform.e * (np.arange(rows) + 0.5)
+    height = abs(float(geobox.resolution.y)) * _METRES_PER_DEGREE
+    width = abs(float(geobox.resolution.x)) * _METRES_PER_DEGREE
+    areas: NDArray[np.float64] = height * width * np.cos(np.radians(latitude))
+    return areas
+
+
+def crs_of(geobox: GeoBox) -> CRS:
+    """Return the CRS, which every raster that reaches us has: reading refuses the others."""
+    if geobox.crs is None:
+        raise MissingCRS("The grid of a scene has no coordinate reference system")
+    return geobox.crs
+
+
+def metres_per_unit(geobox: GeoBox) -> float:
+    """Length of a unit of the grid's projection, m."""
+    return float(crs_of(geobox).proj.axis_info[0].unit_conversion_factor)
+
+
+def robust_limits(*layers: NDArray[np.floating]) -> tuple[float, float]:
+    """Return the ends of one colour scale for several layers, in their unit."""
+    thinned = [
+        layer[tuple(slice(None, None, -(-n // _SAMPLED)) for n in layer.shape)] for layer in layers
+    ]
+    pooled = np.concatenate([layer[np.isfinite(layer)] for layer in thinned])
+    if pooled.size == 0:
+        return 0.0, NARROWEST
+    low, high = (float(end) for end in np.percentile(pooled, ROBUST))
+    widen = max(NARROWEST - (high - low), 0.0) / 2
+    return low - widen, high + widen

@@ -1,0 +1,220 @@
+"""A stored scene, made small enough for the page, with its charts and words."""
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_reproject
+from rasterio.fill import fillnodata
+
+from thermosharp.report import words
+from thermosharp.report.distributions import Spectrum, histogram, scatter, spectrum
+from thermosharp.report.packing import Packed, pack
+from thermosharp.report.page import PageScene
+from thermosharp.report.pixels import (
+    coarsened,
+    ground_resolution,
+    ground_width,
+    on_grid,
+    robust_limits,
+    step_for,
+)
+from thermosharp.results.stored import StoredScene
+from thermosharp.scenes import raster
+
+#: What temperatures are rounded to in the page, K.
+STEP = 0.05
+#: Longest side of a map in the page; and of the part, at full resolution in the middle of a scene,
+#: that scatter plot and spectrum are made of.
+LONGEST, MIDDLE_SIDE = 1200, 1024
+#: Characters a pixel of all layers together, about; for the first try.
+_CHARACTERS = 3.2
+
+Limits = tuple[float, float]
+
+
+def page_scene(scene: StoredScene, budget: float, series: Limits) -> PageScene:
+    """Prepare a scene for the page.
+
+    Parameters
+    ----------
+    scene : StoredScene
+    budget : float
+        Characters that its layers may take up.
+    series : (float, float)
+        Ends of the colour scale that all scenes share, K.
+    """
+    side = min(LONGEST, max(int(math.sqrt(budget / _CHARACTERS)), 64))
+    while True:
+        layers, arrays, grid = _layers(scene, side)
+        size = sum(len(layer.data) for layer in layers.values())
+        if size <= budget or side <= 16:
+            break
+        side = int(side * min(0.95 * math.sqrt(budget / size), 0.95))
+    temperature = robust_limits(arrays["observed"], arrays["sharp"])
+    _, reach = robust_limits(np.abs(arrays["residual"]))
+    limits = {"scene": temperature, "series": series, "residual": (-reach, reach)}
+    if "uncertainty" in arrays:
+        limits["uncertainty"] = robust_limits(arrays["uncertainty"])
+    observed = scene.coarse("observed")
+    middle = scene.middle("sharp", MIDDLE_SIDE)
+    counted = scatter(on_grid(observed, middle.odc.geobox).values, middle.values)
+    power = _spectrum(observed, middle)
+    sharpened = scene.thinned("sharp", LONGEST)
+    return PageScene(
+        title=title(scene),
+        subtitle=subtitle(scene),
+        coarse=metres(ground_resolution(scene.coarse_grid)),
+        fine=metres(ground_resolution(scene.grid)),
+        grid=grid,
+        layers=layers,
+        limits=limits,
+        facts=facts(scene),
+        histogram=histogram(observed.values, sharpened),
+        scatter=counted,
+        spectrum=power,
+        histogram_text=_spread_text(observed.values, sharpened),
+        scatter_text=_scatter_text(counted.spread) if counted else "",
+        spectrum_text=_spectrum_text(power, ground_resolution(scene.coarse_grid)),
+        method_text=words.method_text(scene.record),
+        error_text=_error_text(scene.record),
+        provenance=words.provenance(scene.record),
+        findings=[dict(found) for found in scene.record.get("checks", [])],
+        citations=words.citations(scene.record),
+        files=[str(file) for file in scene.record["files"]],
+    )
+
+
+def title(scene: StoredScene) -> str:
+    """Say when a scene was observed; its name where that is not known."""
+    when = scene.acquired
+    if when is None:
+        return scene.name
+    text = f"{when.day} {when:%B %Y}"
+    return f"{text}, {when:%H:%M} UTC" if isinstance(when, datetime) else text
+
+
+def subtitle(scene: StoredScene) -> str:
+    """Say solar time, day or night, and name."""
+    local = scene.solar_time
+    parts = [] if local is None else [f"{local:%H:%M} local solar time", day_or_night(scene)]
+    return " · ".join([*parts, scene.name])
+
+
+def day_or_night(scene: StoredScene) -> str:
+    """Say whether the sun was up; nothing where that is not known."""
+    return {True: "day", False: "night", None: ""}[scene.is_day]
+
+
+def metres(size: float) -> str:
+    """Write a pixel size."""
+    return f"{size:.0f}" if size >= 10 else f"{size:.2g}"
+
+
+def facts(scene: StoredScene) -> list[tuple[str, str]]:
+    """Tell what one wants to know about a scene first, as (name, value) pairs."""
+    local, expected, usable = scene.solar_time, words.expected_error(scene.record), scene.usable
+    rows = [
+        ("Observed by", words.product(scene.record)),
+        ("Solar time", "" if local is None else f"{local:%H:%M}, {day_or_night(scene)}"),
+        ("Usable", "" if usable is None else f"{usable:.0%} of the swath"),
+        ("Expected error", "" if expected is None else f"{expected:.2f} K"),
+        ("Fine image", str((scene.record.get("predictors") or {}).get("name") or "")),
+        ("Method", scene.method),
+        ("Warnings", ", ".join(scene.warnings) or "none"),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _layers(
+    scene: StoredScene, side: int
+) -> tuple[dict[str, Packed], dict[str, NDArray[np.float32]], dict[str, Any]]:
+    step = step_for(scene.grid, side)
+    arrays = {"sharp": scene.averaged("sharp", step).values}
+    grid = coarsened(scene.grid, step)
+    for layer in ("observed", "residual"):
+        arrays[layer] = on_grid(scene.coarse(layer), grid).values
+    if scene.has("uncertainty"):
+        arrays["uncertainty"] = scene.averaged("uncertainty", step).values
+    packed = {name: pack(values, STEP) for name, values in arrays.items()}
+    return packed, arrays, _grid_data(grid)
+
+
+def _grid_data(grid: GeoBox) -> dict[str, Any]:
+    height, width = grid.shape
+    corners = [grid.transform * at for at in ((0, 0), (width, 0), (0, height), (width, height))]
+    assert grid.crs is not None
+    to_degrees = grid.crs.transformer_to_crs("EPSG:4326")
+    lon, lat = to_degrees([x for x, _ in corners], [y for _, y in corners])
+    return {
+        "width": width,
+        "height": height,
+        "metres": [ground_width(grid), ground_resolution(grid)],
+        "corners": [
+            [round(float(x), 6), round(float(y), 6)] for x, y in zip(lon, lat, strict=True)
+        ],
+        "place": f"{grid.crs} {grid.boundingbox.bbox} {grid.shape}",
+    }
+
+
+def _spectrum(observed: xr.DataArray, sharp: xr.DataArray) -> Spectrum | None:
+    grid = sharp.odc.geobox
+    known = np.isfinite(observed.values)
+    if not known.any():
+        return None
+    # Interpolated as smoothly as the eye would: steps between pixels would look like detail.
+    filled = fillnodata(observed.values.astype(np.float32), known, max_search_distance=20)
+    smooth = xr_reproject(
+        raster(filled, observed.odc.geobox, nodata=np.nan), grid, resampling="cubic",
+        dst_nodata=np.nan,
+    )  # fmt: skip
+    return spectrum(smooth.values, sharp.values, ground_resolution(grid))
+
+
+def _spectrum_text(power: Spectrum | None, coarse: float) -> str:
+    if power is None:
+        return ""
+    shorter = np.array(power.wavelength) < 2 * coarse
+    before, after = np.array(power.observed)[shorter], np.array(power.sharpened)[shorter]
+    text = f"What is smaller than {2 * coarse:.0f} m, two coarse pixels, the satellite cannot see"
+    if not shorter.any() or before.mean() <= 0 or after.mean() <= before.mean():
+        return f"{text}."
+    return f"{text}; there the sharpened map varies {_times(after.mean() / before.mean())} as much."
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.0f} times" if ratio < 1000 else "more than a thousand times"
+
+
+def _spread_text(observed: NDArray[np.floating], sharpened: NDArray[np.floating]) -> str:
+    known = [layer[np.isfinite(layer)].astype(np.float64) for layer in (observed, sharpened)]
+    if not all(part.size for part in known):
+        return ""
+    before, after = (float(part.std()) for part in known)
+    return (
+        f"{'Averages hide extremes: the' if after > before else 'The'} standard deviation is "
+        f"{before:.1f} K observed and {after:.1f} K sharpened."
+    )
+
+
+def _scatter_text(spread: float) -> str:
+    return (
+        "How far fine pixels lie from the dashed line is what the coarse pixel round them hides: "
+        f"{spread:.1f} K (root mean square)."
+    )
+
+
+def _error_text(record: Mapping[str, Any]) -> str:
+    expected = words.expected_error(record)
+    if expected is None:
+        return ""
+    return (
+        f"A sharpened temperature is expected to be off by {expected:.2f} K (RMSE). That is "
+        "measured on this scene: made coarser still, sharpened again, and compared with what was "
+        "observed."
+    )
