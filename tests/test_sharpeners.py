@@ -1,5 +1,7 @@
 """What every method promises, and what each one is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from affine import Affine
@@ -11,11 +13,15 @@ from scenes_for_tests import geobox, known_scene, predictor_stack, rmse, thermal
 from thermosharp.errors import MissingBands, NothingToLearn, TooFewPixels, UsageError
 from thermosharp.grids import GridPair
 from thermosharp.radiometry import to_kelvin, to_radiance
+from thermosharp.regression import LeafLinearForest
 from thermosharp.scenes import raster
 from thermosharp.sharpeners import DMS, METHODS, Bicubic, TsHARP, sharpen
-from thermosharp.sharpeners.dms import homogeneity_weight
+from thermosharp.sharpeners.dms import _drawn, homogeneity_weight
 from thermosharp.sharpeners.samples import coarsen
+from thermosharp.sharpeners.tiles import reached
 from thermosharp.sharpeners.tsharp import bare_fraction
+from thermosharp.sharpeners.windows import Feathered
+from thermosharp.storage import in_file
 
 EVERY = pytest.mark.parametrize("method", sorted(METHODS))
 
@@ -114,6 +120,76 @@ def test_result_tells_what_was_done(method):
     assert numbers.fine_written == np.isfinite(sharp.lst.values).sum()
     assert numbers.coarse_trained == thermal.usable.values.sum()
     assert set(numbers.seconds) == {"fit", "predict", "conserve"}
+
+
+@pytest.mark.parametrize("degrees", [False, True])
+@EVERY
+def test_strips_give_what_one_piece_gives(method, degrees, monkeypatch):
+    """Invariant 3, with files in place of memory as well."""
+    box = GeoBox((40, 44), Affine(0.00063, 0, -118.081, 0, -0.00063, 33.9755), "EPSG:4326")
+    thermal, fine, _ = known_scene(holes=0.1, noise=0.2, coarse=box if degrees else None)
+    error = raster(np.full(thermal.geobox.shape, 0.5), thermal.geobox)
+    thermal = replace(thermal, lst_error=error)
+    whole = sharpen(thermal, fine, method=method)
+    monkeypatch.setattr("thermosharp.grids.STRIP_PIXELS", 64 * 133)
+    monkeypatch.setattr("thermosharp.storage.IN_MEMORY", 1000)
+    strips = sharpen(thermal, fine, method=method)
+    assert in_file(strips.lst.values) and not in_file(whole.lst.values)
+    np.testing.assert_allclose(strips.lst.values, whole.lst.values, atol=1e-4)
+    np.testing.assert_allclose(strips.residual.values, whole.residual.values, atol=1e-4)
+    assert strips.diagnostics.fine_written == whole.diagnostics.fine_written
+    if whole.uncertainty is not None:
+        np.testing.assert_allclose(
+            strips.uncertainty.values, whole.uncertainty.values, atol=1e-4, rtol=1e-4
+        )
+
+
+@EVERY
+def test_threads_change_nothing(method, monkeypatch):
+    thermal, fine, _ = known_scene(holes=0.1, noise=0.2)
+    monkeypatch.setattr("thermosharp.grids.STRIP_PIXELS", 20 * 133)
+    runs = []
+    for cores in (1, 2, 3):
+        monkeypatch.setattr("thermosharp.threads.cores", lambda n=cores: n)
+        runs.append(sharpen(thermal, fine, method=method).lst.values.tobytes())
+    assert runs[0] == runs[1] == runs[2]
+
+
+def test_more_samples_than_enough_are_drawn_from_all_over(monkeypatch):
+    thermal, fine, truth = known_scene()
+    monkeypatch.setattr("thermosharp.sharpeners.dms.MOST_SAMPLES", 500)
+    chosen = _drawn(thermal.usable.values, 0)
+    assert chosen.sum() == 500
+    assert not (chosen & ~thermal.usable.values).any()
+    assert np.ptp(np.nonzero(chosen), axis=1).min() > 30
+    sharp = sharpen(thermal, fine, method="dms", window=0)
+    plain = sharpen(thermal, fine, method="bicubic", conserve=False)
+    assert rmse(sharp.lst.values, truth) < 0.8 * rmse(plain.lst.values, truth)
+
+
+def test_windows_of_trees_are_what_forests_one_by_one_are():
+    """The compiled loop over windows against LeafLinearForest, fitted and feathered slowly."""
+    thermal, fine, _ = known_scene(noise=0.2)
+    method = DMS(window=12).fit(thermal, fine)
+    forests = method.local_
+    layers, strip = fine.data.values, method.pair_.strip(slice(0, 140))
+    image, twin = Feathered.over(strip.pair.fine.shape), np.zeros((2, 140, 133))
+    parts = reached(forests.tiles, method.pair_)
+    forests.add(layers, strip.located(), parts, image)
+    assert len(forests.tiles) == 9
+    for k, tile in enumerate(forests.tiles):
+        assert tuple(parts[k]) == tuple(n for part in tile.over(method.pair_)
+                                        for n in (part.start, part.stop))  # fmt: skip
+        forest = LeafLinearForest()
+        forest.n_features_in_ = len(layers)
+        forest.left_, forest.right_ = forests.left[k], forests.right[k]
+        forest.feature_, forest.threshold_ = forests.feature[k], forests.threshold[k]
+        forest.models_ = forests.models[k]
+        predicted = forest.predict(layers.reshape(4, -1).T).reshape(140, 133)
+        feather = tile.feather(strip.located(), (slice(None), slice(None)))
+        twin += np.stack([feather * predicted, feather])
+    np.testing.assert_allclose(image.weight, twin[1], atol=1e-9)
+    np.testing.assert_allclose(image.total, twin[0], rtol=1e-9)
 
 
 def test_residual_stays_without_conservation():

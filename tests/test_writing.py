@@ -24,6 +24,7 @@ from thermosharp.scenes import Diagnostics, SharpenedScene, ThermalScene, raster
 from thermosharp.writing import (
     SUMMARY_COLUMNS,
     check_writable,
+    cog_bytes,
     finished,
     summary_row,
     write_files,
@@ -154,6 +155,54 @@ def test_valid_cog_of_any_size(tmp_path: Path, shape: tuple[int, int]) -> None:
     for path in tmp_path.glob("*.tif"):
         valid, errors, warnings = cog_validate(path, strict=True)
         assert valid, (path.name, errors, warnings)
+
+
+def test_large_images_are_written_as_small_ones_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strip by strip through a temporary file: the same pixels, tags, bands and overviews."""
+    sharp = make((1300, 700), uncertainty=True)
+    write_scene(sharp, tmp_path / "small")
+    monkeypatch.setattr("thermosharp.writing.scene.IN_MEMORY", 1000)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    write_scene(sharp, tmp_path / "large")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["large", "small"]
+    for name in names(tmp_path / "large"):
+        if not name.endswith(".tif"):
+            continue
+        assert cog_validate(tmp_path / "large" / name, strict=True)[0]
+        with (
+            rasterio.open(tmp_path / "large" / name) as one,
+            rasterio.open(tmp_path / "small" / name) as other,
+        ):
+            np.testing.assert_array_equal(one.read(), other.read())
+            assert str(one.profile) == str(other.profile)  # nodata is NaN, which equals nothing
+            assert one.tags() == other.tags()
+            told, same = (
+                {k: f"{float(v):.9g}" for k, v in f.tags(1).items()} for f in (one, other)
+            )
+            assert told == same
+            assert "STATISTICS_MEAN" in told
+            assert one.descriptions == other.descriptions
+            assert one.units == other.units
+            assert one.overviews(1) == other.overviews(1)
+
+
+def test_a_large_image_that_was_not_packed_whole_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fills up while GDAL packs: other pixels come back than went in."""
+    sharp = make((600, 700))
+    lost = sharp.lst.copy(data=np.full(sharp.lst.shape, np.nan, np.float32))
+    packed = cog_bytes(lost.values, lost.odc.geobox)
+    monkeypatch.setattr("thermosharp.writing.scene.IN_MEMORY", 1000)
+    monkeypatch.setattr(
+        "thermosharp.writing.cog.copy", lambda _, path, **__: path.write_bytes(packed)
+    )
+    with pytest.raises(WriteFailed, match=r"packed.*free disk space"):
+        write_scene(sharp, tmp_path)
+    assert names(tmp_path) == []
 
 
 def test_overviews_are_averages_without_nan(tmp_path: Path) -> None:

@@ -275,7 +275,7 @@ def _shifted(offset: int, size: int) -> tuple[slice, slice]:
 
 
 def _nearest(known: Array) -> tuple[Array, ...] | None:
-    """Indices of the nearest known pixel; None where all are."""
+    """Find the nearest known pixel of each, as indices; None where all are."""
     if known.all():
         return None
     return tuple(

@@ -114,7 +114,8 @@ class Forest(Parameterized):
         blocks = range(0, len(samples), MANY_SAMPLES)
         for _ in in_threads(predict, blocks, worthwhile=len(blocks) > 1):
             pass
-        return mean[0]
+        predicted: Array = mean[0]
+        return predicted
 
     def predict_layers(self, layers: Array) -> Array:
         """Predict an image from layers as they lie: no samples are copied, nothing is validated.

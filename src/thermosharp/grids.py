@@ -4,7 +4,7 @@ Aggregation is the area overlap ``W`` normalised by coverage. A pair of grids ca
 strip: what is added up over the strips of the fine grid is what the whole gives.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -133,7 +133,7 @@ def full_is_one(covered: Array) -> Array:
     return full
 
 
-def strips_of(shape: tuple[int, int]) -> list[slice]:
+def strips_of(shape: Sequence[int]) -> list[slice]:
     """Cut the rows of an image into strips of :data:`STRIP_PIXELS`, but a row at least."""
     rows, cols = shape
     step = max(1, STRIP_PIXELS // max(cols, 1))

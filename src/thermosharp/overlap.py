@@ -56,7 +56,7 @@ class Overlap(Protocol):
         """Spline of order 1 or 3 through coarse pixel centres, at fine pixel centres."""
 
     def evaluate(self, coefficients: Array, order: int) -> Array:
-        """The same from :func:`spline_coefficients`."""
+        """Do the same from :func:`spline_coefficients`."""
 
     def located(self) -> tuple[Array, Array]:
         """Fine centres in coarse pixel coordinates ``y, x``, broadcastable to the fine shape.
@@ -273,6 +273,7 @@ def _between(at: Array, size: int) -> tuple[Array, Array]:
 
 
 def general_overlap(coarse: GeoBox, fine: GeoBox) -> GeneralOverlap:
+    """Build the overlap operator of any two grids as one large matrix."""
     from thermosharp.kernels.overlap import overlap_areas
 
     rows, cols = coarse.shape

@@ -138,7 +138,7 @@ def place(sharp: SharpenedScene, fine: GeoBox, coarse: GeoBox, extent: Extent) -
         return raster(image, target, **layer.attrs)
 
     lst = put(sharp.lst)
-    written = sum(int(np.isfinite(lst.values[rows]).sum()) for rows in strips_of(target.shape))
+    written = int(sum(np.isfinite(lst.values[rows]).sum() for rows in strips_of(target.shape)))
     release(lst.values)
     return replace(
         sharp,

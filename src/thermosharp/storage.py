@@ -7,6 +7,7 @@ system writes them to the disk only if it needs the room. The file is gone when 
 import mmap
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ IN_MEMORY = 300_000_000
 _ROOMY = Path("/var/tmp")
 
 
-def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+def empty(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
     """Make an array whose values are not set yet.
 
     Raises

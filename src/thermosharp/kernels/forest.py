@@ -26,7 +26,7 @@ def _gather(layers: Array, y: int, x: int, count: int, block: Array, whole: Arra
             value = np.float64(layers[k, y, x + i])
             block[i * features + k] = value
             whole[i] &= np.isfinite(value)
-    return whole[:count].any()
+    return bool(whole[:count].any())
 
 
 @njit(cache=True, nogil=True)

@@ -18,6 +18,24 @@ REFERENCE = 300.0
 
 
 @njit(cache=True, nogil=True)
+def _row_moments(
+    values: Array, level: float, valid: Array, first: Array, share: Array, one: Array, two: Array
+) -> None:
+    """Sum the values of a row above a level, and their squares, over the coarse columns."""
+    one[:] = 0.0
+    two[:] = 0.0
+    for x in range(values.size):
+        if valid[x]:
+            j, a, b = first[x], share[x, 0], share[x, 1]
+            value = values[x] - level
+            one[j] += a * value
+            two[j] += a * value * value
+            if b > 0.0:
+                one[j + 1] += b * value
+                two[j + 1] += b * value * value
+
+
+@njit(cache=True, nogil=True)
 def moments(
     layers: Array, level: Array, row_first: Array, row_share: Array, col_first: Array,
     col_share: Array, share: Array, total: Array, square: Array,
@@ -36,39 +54,76 @@ def moments(
         Sums of the weights, of the values, and of their squares: added to, in place.
     """
     bands, rows, cols = layers.shape
-    width = share.shape[1]
-    valid = np.empty(cols, np.bool_)
-    one, two = np.empty(width), np.empty(width)
+    valid, ones = np.empty(cols, np.bool_), np.ones(cols, np.float32)
+    one, two = np.empty(share.shape[1]), np.empty(share.shape[1])
     for y in range(rows):
         valid[:] = True
         for band in range(bands):
             for x in range(cols):
                 valid[x] &= np.isfinite(layers[band, y, x])
-        i, whole, rest = row_first[y], row_share[y, 0], row_share[y, 1]
         for band in range(-1, bands):
-            one[:] = 0.0
-            two[:] = 0.0
-            for x in range(cols):
-                if not valid[x]:
-                    continue
-                j, a, b = col_first[x], col_share[x, 0], col_share[x, 1]
-                value = 1.0 if band < 0 else layers[band, y, x] - level[band]
-                one[j] += a * value
-                two[j] += a * value * value
-                if b > 0.0:
-                    one[j + 1] += b * value
-                    two[j + 1] += b * value * value
+            values, middle = (ones, 0.0) if band < 0 else (layers[band, y], level[band])
+            _row_moments(values, middle, valid, col_first, col_share, one, two)
             for k in range(2):
-                weight = whole if k == 0 else rest
-                if weight <= 0.0:
-                    continue
-                if band < 0:
-                    for j in range(width):
-                        share[i + k, j] += weight * one[j]
-                else:
-                    for j in range(width):
-                        total[band, i + k, j] += weight * one[j]
-                        square[band, i + k, j] += weight * two[j]
+                i, weight = row_first[y] + k, row_share[y, k]
+                if weight > 0.0 and band < 0:
+                    share[i] += weight * one
+                elif weight > 0.0:
+                    total[band, i] += weight * one
+                    square[band, i] += weight * two
+
+
+@njit(cache=True, nogil=True)
+def _row_radiance(kelvin: Array, first: Array, share: Array, radiance: Array) -> bool:
+    """Sum the radiance of a row over the coarse columns; tell whether it has holes."""
+    holes = False
+    radiance[:] = 0.0
+    for x in range(kelvin.size):
+        value = np.float64(kelvin[x]) / REFERENCE
+        if not np.isfinite(value):
+            holes = True
+            continue
+        value = value * value
+        value = value * value
+        j, b = first[x], share[x, 1]
+        radiance[j] += share[x, 0] * value
+        if b > 0.0:
+            radiance[j + 1] += b * value
+    return holes
+
+
+@njit(cache=True, nogil=True)
+def _row_couplings(
+    kelvin: Array, first: Array, share: Array, node: Array, part: Array,
+    covered: Array, both: Array, between: Array,
+) -> None:  # fmt: skip
+    """Sum over the coarse columns what the mask of a row decides.
+
+    `covered` ``(coarse x,)``; the coupling of a column with the one before, itself and the next,
+    `both` ``(3, coarse x)``; and that with interpolation from there, `between`.
+    """
+    covered[:] = 0.0
+    both[:] = 0.0
+    between[:] = 0.0
+    for x in range(kelvin.size):
+        if not np.isfinite(kelvin[x]):
+            continue
+        j, a, b = first[x], share[x, 0], share[x, 1]
+        n, t = node[x], part[x]
+        if a > 0.0:
+            covered[j] += a
+            both[1, j] += a * a
+            between[n - j + 1, j] += a * (1.0 - t)
+            if t > 0.0:
+                between[n - j + 2, j] += a * t
+        if b > 0.0:
+            covered[j + 1] += b
+            both[1, j + 1] += b * b
+            both[2, j] += a * b
+            both[0, j + 1] += a * b
+            between[n - j, j + 1] += b * (1.0 - t)
+            if t > 0.0:
+                between[n - j + 1, j + 1] += b * t
 
 
 @njit(cache=True, nogil=True)
@@ -94,69 +149,32 @@ def tally(
         The stencils, from the neighbour above to the left to the one below to the right. Added to,
         in place.
     """
-    rows, cols = kelvin.shape
-    height, width = share.shape
+    width = share.shape[1]
     covered, radiance = np.empty(width), np.empty(width)
     both, between = np.empty((3, width)), np.empty((3, width))
     full = False  # whether the sums of the mask are those of a row without holes
-    for y in range(rows):
-        holes = False
-        radiance[:] = 0.0
-        for x in range(cols):
-            value = np.float64(kelvin[y, x]) / REFERENCE
-            if not np.isfinite(value):
-                holes = True
-                continue
-            value = value * value
-            value = value * value
-            j, b = col_first[x], col_share[x, 1]
-            radiance[j] += col_share[x, 0] * value
-            if b > 0.0:
-                radiance[j + 1] += b * value
+    for y in range(kelvin.shape[0]):
+        holes = _row_radiance(kelvin[y], col_first, col_share, radiance)
         if holes or not full:
             full = not holes
-            covered[:] = 0.0
-            both[:] = 0.0
-            between[:] = 0.0
-            for x in range(cols):
-                if not np.isfinite(kelvin[y, x]):
-                    continue
-                j, a, b = col_first[x], col_share[x, 0], col_share[x, 1]
-                n, t = col_node[x], col_part[x]
-                covered[j] += a
-                both[1, j] += a * a
-                if a > 0.0:
-                    between[n - j + 1, j] += a * (1.0 - t)
-                    if t > 0.0:
-                        between[n - j + 2, j] += a * t
-                if b > 0.0:
-                    covered[j + 1] += b
-                    both[1, j + 1] += b * b
-                    both[2, j] += a * b
-                    both[0, j + 1] += a * b
-                    between[n - j, j + 1] += b * (1.0 - t)
-                    if t > 0.0:
-                        between[n - j + 1, j + 1] += b * t
+            _row_couplings(
+                kelvin[y], col_first, col_share, col_node, col_part, covered, both, between
+            )
         first, node, part = row_first[y], row_node[y], row_part[y]
         for k in range(2):
-            weight = row_share[y, k]
+            weight, i = row_share[y, k], first + k
             if weight <= 0.0:
                 continue
-            i = first + k
-            for j in range(width):
-                share[i, j] += weight * covered[j]
-                total[i, j] += weight * radiance[j]
+            share[i] += weight * covered
+            total[i] += weight * radiance
             for m in range(2):
                 other = weight * row_share[y, m]
-                if other > 0.0:
-                    for d in range(3):
-                        for j in range(width):
-                            least[3 * (m - k + 1) + d, i, j] += other * both[d, j]
-                other = weight * (part if m == 1 else 1.0 - part)
-                if other > 0.0:
-                    for d in range(3):
-                        for j in range(width):
-                            smooth[3 * (node + m - i + 1) + d, i, j] += other * between[d, j]
+                drawn = weight * (part if m == 1 else 1.0 - part)
+                for d in range(3):
+                    if other > 0.0:
+                        least[3 * (m - k + 1) + d, i] += other * both[d]
+                    if drawn > 0.0:
+                        smooth[3 * (node + m - i + 1) + d, i] += drawn * between[d]
 
 
 @njit(cache=True, nogil=True)

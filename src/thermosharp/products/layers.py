@@ -220,7 +220,9 @@ class Plan:
     decoding: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
-    def read(self, target: GeoBox, window: Window, into: NDArray[np.float32]) -> tuple[Finding, ...]:
+    def read(
+        self, target: GeoBox, window: Window, into: NDArray[np.float32]
+    ) -> tuple[Finding, ...]:
         """Read all bands on a window of the target grid, and say what was noticed.
 
         Strip by strip, `into` an array (band, y, x).

@@ -93,7 +93,7 @@ class Sharpener(Parameterized, ABC):
         return self
 
     def _look(self, predictors: Predictors) -> tuple[Array, Array]:
-        """Valid pixels (fine y, fine x), and the share of each coarse pixel that they cover."""
+        """Find valid pixels (fine y, fine x), and what share of each coarse pixel they cover."""
         valid = empty(self.pair_.fine.shape, bool)
         coverage = np.zeros(self.pair_.coarse.shape)
 

@@ -43,7 +43,9 @@ class CoarseSamples:
 
 def layers_of(predictors: Predictors, rows: slice) -> Array:
     """Layers of some fine rows, float32 ``(band, y, x)``, in one piece as compiled loops want."""
-    return np.ascontiguousarray(predictors.crop((rows, EVERY)).data.values, np.float32)
+    layers = predictors.crop((rows, EVERY)).data.values
+    contiguous: Array = np.ascontiguousarray(layers, np.float32)
+    return contiguous
 
 
 def coarsen(pair: GridPair, predictors: Predictors, trained: Array) -> CoarseSamples:
@@ -114,12 +116,13 @@ def _level(strips: Iterable[Strip], predictors: Predictors) -> Array:
     for strip in strips:
         part = predictors.crop((strip.rows, EVERY))
         if (valid := part.valid).any():
-            return part.data.values.mean(axis=(1, 2), where=valid, dtype=np.float64)
+            mean: Array = part.data.values.mean(axis=(1, 2), where=valid, dtype=np.float64)
+            return mean
     return np.zeros(len(predictors.bands))
 
 
 def moments_of(strip: Strip, layers: Array, level: Array) -> tuple[Array, Array, Array]:
-    """Sums over the coarse pixels of a strip's window, where all layers have a value.
+    """Add up layers over the coarse pixels of a strip's window, where all have a value.
 
     Parameters
     ----------
@@ -145,11 +148,11 @@ def moments_of(strip: Strip, layers: Array, level: Array) -> tuple[Array, Array,
         moments(layers, level, y.first, y.share, x.first, x.share, share, total, square)
         return share, total, square
     valid = np.isfinite(layers).all(axis=0)
-    centred = [
+    centred: list[Array] = [
         np.where(valid, band - middle, 0) for band, middle in zip(layers, level, strict=True)
     ]
     return (
         overlap.total(valid.astype(np.float64)),
         np.stack([overlap.total(band) for band in centred]),
-        np.stack([overlap.total(band**2) for band in centred]),
+        np.stack([overlap.total(np.square(band)) for band in centred]),
     )

@@ -184,13 +184,13 @@ class WindowRegressors:
         self, layers: Array, located: tuple[Array, Array], parts: Array, image: Feathered
     ) -> None:
         """Add the predictions of all tiles."""
-        valid = np.isfinite(layers).all(axis=0)
+        valid: Array = np.isfinite(layers).all(axis=0)
         for tile, regressor, (top, bottom, first, last) in zip(
             self.tiles, self.regressors, parts, strict=True
         ):
             window = slice(top, bottom), slice(first, last)
             feather = tile.feather(located, window)
-            inside = (feather > 0) & valid[window]
+            inside: Array = (feather > 0) & valid[window]
             if inside.any():
                 samples = layers[(slice(None), *window)][:, inside].T
                 image.total[window][inside] += feather[inside] * regressor.predict(samples)

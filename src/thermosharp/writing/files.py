@@ -1,8 +1,8 @@
 """Whole files or none.
 
-Every file is first made whole in memory or elsewhere, then written beside its destination under a hidden name,
-synced to the disk, and only then renamed. GDAL can lose a write error when it closes a file;
-Python cannot, so a full disk is always noticed.
+Every file is first made whole in memory, or in a temporary file if it is large, then written
+beside its destination under a hidden name, synced to the disk, and only then renamed. GDAL can lose
+a write error when it closes a file; Python cannot, so a full disk is always noticed.
 """
 
 import logging
@@ -54,7 +54,7 @@ def write_files(folder: Path, contents: Mapping[str, bytes | BinaryIO]) -> list[
     folder : Path
         Must exist.
     contents : mapping of str to bytes or file
-        What each file, by its final name, shall hold; of an open file all of it.
+        What each file, by its final name, shall hold; of an open file all of it, which is closed.
 
     Returns
     -------
@@ -85,6 +85,9 @@ def write_files(folder: Path, contents: Mapping[str, bytes | BinaryIO]) -> list[
     finally:
         for hidden in staged.values():
             hidden.unlink(missing_ok=True)
+        for content in contents.values():
+            if not isinstance(content, bytes):
+                content.close()
     _sync_folder(folder)
     return list(staged)
 

@@ -150,9 +150,7 @@ def _crs(geobox: GeoBox) -> str:
     return str(geobox.crs) if code is None else f"EPSG:{code}"
 
 
-def _kelvin_cog(
-    layer: xr.DataArray, sharp: SharpenedScene, *descriptions: str
-) -> bytes | BinaryIO:
+def _kelvin_cog(layer: xr.DataArray, sharp: SharpenedScene, *descriptions: str) -> bytes | BinaryIO:
     tags = {
         "TIFFTAG_SOFTWARE": f"thermosharp {version('thermosharp')}",
         "SCENE": sharp.name,
