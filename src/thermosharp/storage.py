@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 from thermosharp.errors import WriteFailed
 
 #: Arrays of more bytes than this live in a file.
-IN_MEMORY = 300_000_000
+IN_MEMORY = 200_000_000
 
 #: Where the file hierarchy standard wants large temporary files: /tmp often is memory itself.
 _ROOMY = Path("/var/tmp")

@@ -79,9 +79,12 @@ class Band:
 
     def values(self, stored: Stored) -> NDArray[np.float32]:
         """Turn stored numbers into float32 values, NaN where missing."""
+        missing = stored.absent | stored.fill
+        if (self.scale, self.offset) == (1.0, 0.0) and stored.numbers.dtype == np.float32:
+            return np.where(missing, np.float32(np.nan), stored.numbers)
         # float64 between: 10000 * 0.0001 in float32 is not 1.
         values = stored.numbers.astype(np.float64) * self.scale + self.offset
-        values[stored.absent | stored.fill] = np.nan  # before float32, which fill may not fit in
+        values[missing] = np.nan  # before float32, which fill may not fit in
         return values.astype(np.float32)
 
 
@@ -115,7 +118,8 @@ class Layer:
         spectral = [place for place, band in enumerate(self.bands) if band.spectral]
         if len(spectral) > 1 or (spectral and self.dark):
             blank = np.logical_and.reduce([numbers[place] == 0 for place in spectral])
-            values[spectral] = np.where(blank, np.float32(np.nan), values[spectral])
+            if blank.any():
+                values[spectral] = np.where(blank, np.float32(np.nan), values[spectral])
         return values
 
     def look(self, window: Window) -> Iterator[Stored]:

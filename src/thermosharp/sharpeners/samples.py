@@ -154,5 +154,5 @@ def moments_of(strip: Strip, layers: Array, level: Array) -> tuple[Array, Array,
     return (
         overlap.total(valid.astype(np.float64)),
         np.stack([overlap.total(band) for band in centred]),
-        np.stack([overlap.total(np.square(band)) for band in centred]),
+        np.stack([overlap.total(band * band) for band in centred]),
     )

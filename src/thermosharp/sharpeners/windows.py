@@ -184,7 +184,7 @@ class WindowRegressors:
         self, layers: Array, located: tuple[Array, Array], parts: Array, image: Feathered
     ) -> None:
         """Add the predictions of all tiles."""
-        valid: Array = np.isfinite(layers).all(axis=0)
+        valid = np.logical_and.reduce(np.isfinite(layers), axis=0)
         for tile, regressor, (top, bottom, first, last) in zip(
             self.tiles, self.regressors, parts, strict=True
         ):
