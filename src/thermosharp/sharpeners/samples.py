@@ -152,7 +152,7 @@ def moments_of(strip: Strip, layers: Array, level: Array) -> tuple[Array, Array,
         np.where(valid, band - middle, 0) for band, middle in zip(layers, level, strict=True)
     ]
     return (
-        overlap.total(valid.astype(np.float64)),
+        overlap.total(np.asarray(valid, np.float64)),
         np.stack([overlap.total(band) for band in centred]),
         np.stack([overlap.total(band * band) for band in centred]),
     )
