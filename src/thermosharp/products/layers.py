@@ -231,19 +231,18 @@ class Plan:
 
         Strip by strip, `into` an array (band, y, x).
         """
-        counts = {mask.band.info.path.name: [0, 0] for mask in self.masks}
+        counts = [[0, 0] for _ in self.masks]  # of one file there can be several
         for strip in _strips(window[0], self._strip):
             rows = slice(strip.start - window[0].start, strip.stop - window[0].start)
             for layer in self.layers:
                 places = [self.order.index(band.name) for band in layer.bands]
                 into[places, rows] = layer.onto(target, (strip, window[1]))
-            for mask in self.masks:
+            for mask, count in zip(self.masks, counts, strict=True):
                 untrusted, masked, seen = mask.onto(target, (strip, window[1]))
                 into[:, rows][:, untrusted] = np.nan
-                count = counts[mask.band.info.path.name]
                 count[0], count[1] = count[0] + masked, count[1] + seen
             release(into)
-        shares = [masked / seen if seen else 0.0 for masked, seen in counts.values()]
+        shares = [masked / seen if seen else 0.0 for masked, seen in counts]
         told = [_masked(mask, share) for mask, share in zip(self.masks, shares, strict=True)]
         return (*self.findings, *told)
 
