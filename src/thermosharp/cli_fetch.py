@@ -227,7 +227,7 @@ def register(app: typer.Typer, carry_out: CarryOut) -> None:
         ] = False,
         dry_run: DryRun = False,
     ) -> None:
-        """Do everything: fetch, pair, sharpen.
+        """Do everything: fetch, pair, sharpen, report.
 
         Give an area, a period and a folder, or a project file; options outrank the file. Thermal images
         go to <output>/ecostress, fine ones to <output>/sentinel2, maps to <output>/sharpened. Run again
