@@ -34,8 +34,11 @@ STEP = 0.05
 LONGEST, MIDDLE_SIDE = 1200, 1024
 #: Characters a pixel of all layers together, about; for the first try.
 _CHARACTERS = 3.2
+#: A side of pixels below which nobody would see anything.
+_SHORTEST = 16
 
 Limits = tuple[float, float]
+Layers = tuple[dict[str, Packed], dict[str, NDArray[np.float32]], dict[str, Any]]
 
 
 def page_scene(scene: StoredScene, budget: float, series: Limits) -> PageScene:
@@ -49,18 +52,7 @@ def page_scene(scene: StoredScene, budget: float, series: Limits) -> PageScene:
     series : (float, float)
         Ends of the colour scale that all scenes share, K.
     """
-    side = min(LONGEST, max(int(math.sqrt(budget / _CHARACTERS)), 64))
-    while True:
-        layers, arrays, grid = _layers(scene, side)
-        size = sum(len(layer.data) for layer in layers.values())
-        if size <= budget or side <= 16:
-            break
-        side = int(side * min(0.95 * math.sqrt(budget / size), 0.95))
-    temperature = robust_limits(arrays["observed"], arrays["sharp"])
-    _, reach = robust_limits(np.abs(arrays["residual"]))
-    limits = {"scene": temperature, "series": series, "residual": (-reach, reach)}
-    if "uncertainty" in arrays:
-        limits["uncertainty"] = robust_limits(arrays["uncertainty"])
+    layers, arrays, grid = _fitting_layers(scene, budget)
     observed = scene.coarse("observed")
     middle = scene.middle("sharp", MIDDLE_SIDE)
     counted = scatter(on_grid(observed, middle.odc.geobox).values, middle.values)
@@ -73,7 +65,7 @@ def page_scene(scene: StoredScene, budget: float, series: Limits) -> PageScene:
         fine=metres(ground_resolution(scene.grid)),
         grid=grid,
         layers=layers,
-        limits=limits,
+        limits={"series": series, **_limits(arrays)},
         facts=facts(scene),
         histogram=histogram(observed.values, sharpened),
         scatter=counted,
@@ -131,9 +123,30 @@ def facts(scene: StoredScene) -> list[tuple[str, str]]:
     return [(name, value) for name, value in rows if value]
 
 
-def _layers(
-    scene: StoredScene, side: int
-) -> tuple[dict[str, Packed], dict[str, NDArray[np.float32]], dict[str, Any]]:
+def _fitting_layers(scene: StoredScene, budget: float) -> Layers:
+    """Average a scene until its layers take up no more characters than they may."""
+    side = min(LONGEST, max(int(math.sqrt(budget / _CHARACTERS)), 64))
+    while True:
+        layers = _layers(scene, side)
+        size = sum(len(layer.data) for layer in layers[0].values())
+        if size <= budget or side <= _SHORTEST:
+            return layers
+        side = int(side * min(0.95 * math.sqrt(budget / size), 0.95))
+
+
+def _limits(arrays: dict[str, NDArray[np.float32]]) -> dict[str, Limits]:
+    _, reach = robust_limits(np.abs(arrays["residual"]))
+    limits = {
+        "scene": robust_limits(arrays["observed"], arrays["sharp"]),
+        "residual": (-reach, reach),
+    }
+    if "uncertainty" in arrays:
+        limits["uncertainty"] = robust_limits(arrays["uncertainty"])
+    return limits
+
+
+def _layers(scene: StoredScene, side: int) -> Layers:
+    """Average a scene to a side of pixels: its layers packed and plain, and about their grid."""
     step = step_for(scene.grid, side)
     arrays = {"sharp": scene.averaged("sharp", step).values}
     grid = coarsened(scene.grid, step)
