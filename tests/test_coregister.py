@@ -9,7 +9,8 @@ from odc.geo.geobox import GeoBox
 
 import thermosharp as ts
 from scenes_for_tests import geobox, known_scene, predictor_stack, smooth_noise, thermal_scene
-from thermosharp.coregister import metres, moved, register, register_to_water
+from thermosharp.coregister import moved, register, register_to_water
+from thermosharp.geodesy import metres
 from thermosharp.grids import GridPair
 from thermosharp.scenes import raster
 from thermosharp.shiftpatches import patches

@@ -14,9 +14,9 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from pyproj import Geod, Transformer
 
 from thermosharp.findings import Finding
+from thermosharp.geodesy import metres, pixel_side
 from thermosharp.radiometry import to_kelvin, to_radiance
 from thermosharp.registration import Registration, contradictory, doubtful, shifted, unknown
 from thermosharp.scenes import PredictorStack, ThermalScene, raster
@@ -109,7 +109,7 @@ def register_to_water(thermal: ThermalScene, *, move: bool = True) -> Registrati
         return Registration(thermal=thermal)
     water = thermal.water.values
     share = water[thermal.usable.values].mean() if thermal.usable.values.any() else 0.0
-    pixel = _pixel(thermal.geobox)
+    pixel = pixel_side(thermal.geobox)
     side = max(thermal.geobox.shape)
     factor = max(round(WATER_CELL / pixel), math.ceil(side / WATER_CELLS), 1)
     cells = _cells(thermal, factor)
@@ -161,31 +161,10 @@ def _cells(thermal: ThermalScene, factor: int) -> ThermalScene:
     )
 
 
-def _pixel(grid: GeoBox) -> float:
-    """Shorter side of a pixel in the middle of a grid, m."""
-    return min(math.hypot(*metres(grid, step)) for step in ((0.0, 1.0), (1.0, 0.0)))
-
-
 def _reach(coarse: GeoBox) -> int:
     """Coarse pixels to search on each side; no more than a third of the image."""
-    wanted = max(REACH_PIXELS, math.ceil(REACH_METRES / max(_pixel(coarse), 1.0)))
+    wanted = max(REACH_PIXELS, math.ceil(REACH_METRES / max(pixel_side(coarse), 1.0)))
     return max(2, min(wanted, min(coarse.shape) // 3))
-
-
-def metres(grid: GeoBox, shift: tuple[float, float]) -> tuple[float, float]:
-    """Metres east and north of a shift in rows and columns, in the middle of a grid of any CRS."""
-    assert grid.crs is not None
-    rows, cols = grid.shape
-    x, y = zip(
-        *(
-            grid.transform * (cols / 2 + along, rows / 2 + down)
-            for down, along in ((0.0, 0.0), shift)
-        ),
-        strict=True,
-    )
-    lon, lat = Transformer.from_crs(grid.crs.proj, "EPSG:4326", always_xy=True).transform(x, y)
-    azimuth, _, length = Geod(ellps="WGS84").inv(lon[0], lat[0], lon[1], lat[1])
-    return length * math.sin(math.radians(azimuth)), length * math.cos(math.radians(azimuth))
 
 
 def _scores(parts: Sequence[Patch], reach: int) -> Array:
