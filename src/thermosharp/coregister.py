@@ -75,7 +75,7 @@ def register(
         a large one that is not certain is warned of. A scene without texture tells nothing, and
         is left as it is (``GEOLOCATION_UNKNOWN``).
     """
-    reach = _reach(thermal.geobox)
+    reach = search_reach(thermal.geobox)
     parts = patches(thermal, predictors, reach)
     if sum(int(part.usable.sum()) for part in parts) < LEAST_PIXELS:
         return Registration(thermal=thermal, findings=(unknown("too few usable pixels"),))
@@ -161,7 +161,7 @@ def _cells(thermal: ThermalScene, factor: int) -> ThermalScene:
     )
 
 
-def _reach(coarse: GeoBox) -> int:
+def search_reach(coarse: GeoBox) -> int:
     """Coarse pixels to search on each side; no more than a third of the image."""
     wanted = max(REACH_PIXELS, math.ceil(REACH_METRES / max(pixel_side(coarse), 1.0)))
     return max(2, min(wanted, min(coarse.shape) // 3))

@@ -9,6 +9,9 @@ from thermosharp.scenes import ThermalScene
 
 #: Probability from which a displacement is trusted.
 CONFIDENT = 0.9
+#: Side of the box over which means are held where registration is poor, in coarse pixels: 180 to
+#: 270 m for ECOSTRESS (Xue et al. 2020).
+WIDE_BOX = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +69,10 @@ class Registration:
         return math.hypot(*self.shift_pixels)
 
     @property
-    def poor(self) -> bool:
-        """Whether means should be held over a wider box than a pixel: the place is doubtful."""
-        return any(found.severity == "warning" for found in self.findings)
+    def box(self) -> int:
+        """Side, in coarse pixels, of the box over which means should be held: 3 where in doubt."""
+        doubtful = any(found.severity == "warning" for found in self.findings)
+        return WIDE_BOX if doubtful else 1
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as plain JSON types."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from scipy import ndimage
 
-from thermosharp.features import Channels
+from thermosharp.features import INDEX_PAIRS
 from thermosharp.grids import common_window
 from thermosharp.overlap import overlap_of
 from thermosharp.radiometry import to_radiance
@@ -33,6 +33,10 @@ BLOCK, SMALL_BLOCK, SMALL = 6, 4, 32
 COMPONENTS = 6
 #: Temperatures beyond this many robust standard deviations saturate: hidden clouds must not lead.
 SATURATION = 4.0
+#: Fine values are cut off at so many standard deviations: single bright roofs must not lead.
+BRIGHT = 3.0
+#: Fine pixels of a patch that are enough to know its distribution.
+ENOUGH = 50_000
 #: A coarse pixel counts where fine layers cover at least this share of it.
 LEAST_COVERAGE = 0.75
 
@@ -174,7 +178,7 @@ def _patch(
     valid = crop.valid
     if not valid.any():
         return None
-    layers = Channels.of(crop, sigmas=()).features(crop.data.values, valid)
+    layers = _channels(crop, valid)
     return Patch(
         geobox=geobox,
         corner=(window[0].start, window[1].start),
@@ -186,11 +190,32 @@ def _patch(
     )
 
 
+def _channels(crop: PredictorStack, valid: Array) -> Array:
+    """Bands and normalised differences ``(k, y, x)``, standardised, saturating; 0 if not valid."""
+    names, data = list(crop.bands), np.where(valid, crop.data.values, 0).astype(np.float32)
+    channels = list(data)
+    for one, other in INDEX_PAIRS:
+        if one in names and other in names:
+            a, b = data[names.index(one)], data[names.index(other)]
+            total = np.where(np.abs(a + b) < 1e-3, np.float32(1e-3), a + b)
+            channels.append((a - b) / total)
+    step = max(1, int(valid.sum()) // ENOUGH)
+    for place, channel in enumerate(channels):
+        values = channel[valid][::step]
+        middle, spread = np.float32(np.median(values)), np.float32(values.std())
+        if spread > 0:
+            bounded = np.clip((channel - middle) / spread, -BRIGHT, BRIGHT)
+            channels[place] = bounded * valid
+        else:  # a constant channel carries nothing
+            channels[place] = np.zeros_like(channel)
+    return np.stack(channels)
+
+
 def _components(layers: Array, valid: Array) -> Array:
     """Leading principal components ``(k, y, x)`` of standardised layers."""
     if len(layers) <= COMPONENTS:
         return layers
-    values = layers[:, valid][:, :: max(1, int(valid.sum()) // 50_000)]
+    values = layers[:, valid][:, :: max(1, int(valid.sum()) // ENOUGH)]
     _, vectors = np.linalg.eigh(np.cov(values))
     leading = vectors[:, -COMPONENTS:].T.astype(layers.dtype)
     components: Array = np.tensordot(leading, layers, 1)
