@@ -19,7 +19,7 @@ from thermosharp.findings import Finding
 from thermosharp.geodesy import metres, pixel_side
 from thermosharp.radiometry import to_kelvin, to_radiance
 from thermosharp.registration import Registration, contradictory, doubtful, shifted, unknown
-from thermosharp.scenes import PredictorStack, ThermalScene, raster
+from thermosharp.scenes import Predictors, PredictorStack, ThermalScene, raster
 from thermosharp.shiftpatches import Patch, patches
 from thermosharp.shiftsearch import LEAST_OVERLAP, Foot, errors_at, explained, luck, refine
 from thermosharp.threads import in_threads
@@ -54,9 +54,7 @@ LEAST_WATER, LEAST_CELLS = 0.01, 12
 WATER_REACH, WATER_CELL, WATER_CELLS, WATER_LEAST = 7500.0, 500.0, 160, 300.0
 
 
-def register(
-    thermal: ThermalScene, predictors: PredictorStack, *, move: bool = True
-) -> Registration:
+def register(thermal: ThermalScene, predictors: Predictors, *, move: bool = True) -> Registration:
     """Estimate how far a thermal image lies off its predictors, and move its grid there.
 
     Parameters

@@ -100,7 +100,10 @@ class Inspection:
         if options.fine:
             try:
                 images = find_images(
-                    options.fine, bands=options.bands, resolution=options.resolution
+                    options.fine,
+                    bands=options.bands,
+                    resolution=options.resolution,
+                    mask_margin=options.thermal.thresholds.scl_margin,
                 )
             except UsageError:
                 raise

@@ -135,7 +135,11 @@ def open_pair(
 
 
 def find_images(
-    paths: Sequence[Path], *, bands: str | None = None, resolution: int = 20
+    paths: Sequence[Path],
+    *,
+    bands: str | None = None,
+    resolution: int = 20,
+    mask_margin: float = 0.0,
 ) -> list[PredictorImage]:
     """Find the fine images; all but the first path add layers to each of them.
 
@@ -147,6 +151,8 @@ def find_images(
         For the first path.
     resolution : int
         See :func:`thermosharp.products.find_predictors`.
+    mask_margin : float
+        Metres by which clouds of the fine image are widened.
 
     Raises
     ------
@@ -166,4 +172,4 @@ def find_images(
                 advice="give the series as the first --fine, and single images after it",
             )
     more = [images[0] for images in further]
-    return [image.plus(more) for image in first] if more else first
+    return [replace(image.plus(more), mask_margin=mask_margin) for image in first]

@@ -14,7 +14,7 @@ from thermosharp.features import INDEX_PAIRS
 from thermosharp.grids import common_window
 from thermosharp.overlap import overlap_of
 from thermosharp.radiometry import to_radiance
-from thermosharp.scenes import PredictorStack, ThermalScene, Window
+from thermosharp.scenes import Predictors, PredictorStack, ThermalScene, Window
 from thermosharp.threads import in_threads
 
 Array = NDArray[Any]
@@ -113,7 +113,7 @@ def without_local_mean(images: Array, known: Array, width: int) -> Array:
 
 
 def patches(
-    thermal: ThermalScene, predictors: PredictorStack, reach: int, *, whole: bool = False
+    thermal: ThermalScene, predictors: Predictors, reach: int, *, whole: bool = False
 ) -> list[Patch]:
     """Cut out what takes part: all of a small scene, textured patches of each quadrant of a large.
 
@@ -166,7 +166,7 @@ def _starts(size: int) -> list[int]:
 
 def _patch(
     coarse: GeoBox, window: Window, pattern: Array, usable: Array,
-    predictors: PredictorStack, reach: int,
+    predictors: Predictors, reach: int,
 ) -> Patch | None:  # fmt: skip
     geobox = coarse[window]
     rows, cols = (size + 2 * reach for size in geobox.shape)

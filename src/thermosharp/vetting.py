@@ -8,7 +8,7 @@ from thermosharp.findings import Finding, enforce
 from thermosharp.grids import shared_window
 from thermosharp.pairing import ScenePair
 from thermosharp.registration import WIDE_BOX, Registration
-from thermosharp.scenes import PredictorStack, SharpenedScene, ThermalScene
+from thermosharp.scenes import Predictors, SharpenedScene, ThermalScene
 from thermosharp.thresholds import Thresholds
 
 
@@ -20,17 +20,17 @@ class Vetted:
     ----------
     thermal : ThermalScene
         Where it belongs, cut to what lies over the predictors.
-    predictors : PredictorStack
+    predictors : Predictors
     registration : Registration or None
         None where none was asked for.
     box : int
         Coarse pixels a side over which means are to be held.
     findings : tuple of Finding
-        Of the pair; those of the images are with them.
+        Of the predictors and of the pair; those of the thermal image are with it.
     """
 
     thermal: ThermalScene
-    predictors: PredictorStack
+    predictors: Predictors
     registration: Registration | None
     box: int
     findings: tuple[Finding, ...]
@@ -38,7 +38,7 @@ class Vetted:
 
 def vet(
     pair: ScenePair,
-    predictors: PredictorStack,
+    predictors: Predictors,
     *,
     thresholds: Thresholds | None = None,
     register: bool = True,
@@ -68,10 +68,10 @@ def vet(
     box = WIDE_BOX if flagged else 1 if registration is None else registration.box
     return Vetted(
         thermal=thermal.crop(over),
-        predictors=replace(predictors, findings=looked_at),
+        predictors=predictors,
         registration=registration,
         box=box,
-        findings=(*enforce(noticed, force), *pair.findings),
+        findings=(*looked_at, *enforce(noticed, force), *pair.findings),
     )
 
 
@@ -90,4 +90,4 @@ def vet_result(
         The result cannot be right, and its code is not in `force`.
     """
     noticed = enforce(check_result(sharp, thresholds, box=vetted.box), force)
-    return replace(sharp, findings=(*sharp.findings, *vetted.findings, *noticed))
+    return replace(sharp, findings=(*vetted.thermal.findings, *vetted.findings, *noticed))

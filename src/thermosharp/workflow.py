@@ -173,7 +173,10 @@ class SharpenRun:
         broken: ThermosharpError | None = None
         try:
             images = find_images(
-                self.options.fine, bands=self.options.bands, resolution=self.options.resolution
+                self.options.fine,
+                bands=self.options.bands,
+                resolution=self.options.resolution,
+                mask_margin=self.options.thermal.thresholds.scl_margin,
             )
         except UsageError:
             raise

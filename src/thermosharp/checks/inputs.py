@@ -1,15 +1,17 @@
 """What can be told of a thermal scene, and of predictors, once they are read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from thermosharp.cloud_rims import too_cold
+from thermosharp.features import sample
 from thermosharp.findings import Finding
-from thermosharp.scenes import PredictorStack, ThermalScene
+from thermosharp.scenes import Predictors, ThermalScene
 from thermosharp.thresholds import Thresholds
 
 #: Pixels and share of pixels from which something is no accident.
@@ -17,8 +19,13 @@ SOME, SOME_SHARE = 30, 0.001
 #: Pixel, tile and rounding of the lattice of ECOSTRESS tiles, m: tiles start at the corners of
 #: Sentinel-2 tiles, multiples of 100 km rounded to 60 m.
 TILE_PIXEL, TILE_STEP, TILE_ROUNDING = 70.0, 100_000.0, 60.0
+#: Bands that are reflectance.
+REFLECTING = ("blue", "green", "red", "nir", "nir08", "swir16", "swir22")
 #: Answers of GeolocationAccuracyQA that mean trouble.
 DOUBTFUL = ("suspect", "poor", "no match")
+
+#: Some valid values of each band.
+Bands = Mapping[str, NDArray[np.float32]]
 
 
 def check_thermal(thermal: ThermalScene, thresholds: Thresholds) -> tuple[Finding, ...]:
@@ -34,12 +41,13 @@ def check_thermal(thermal: ThermalScene, thresholds: Thresholds) -> tuple[Findin
     )
 
 
-def check_predictors(stack: PredictorStack, thresholds: Thresholds) -> tuple[Finding, ...]:
+def check_predictors(predictors: Predictors, thresholds: Thresholds) -> tuple[Finding, ...]:
     """Look at the predictors a scene is sharpened with, and at what was noticed about them."""
+    bands = dict(zip(predictors.bands, sample(predictors), strict=True))
     return (
-        *(_masked(found, thresholds) for found in stack.findings),
-        *_vegetation(stack, thresholds),
-        *_clamped(stack, thresholds),
+        *(_masked(found, thresholds) for found in predictors.findings),
+        *_vegetation(bands, thresholds),
+        *_clamped(bands, thresholds),
     )
 
 
@@ -161,11 +169,11 @@ def _masked(found: Finding, thresholds: Thresholds) -> Finding:
     return replace(found, severity="error" if found.measured > thresholds.masked else "info")
 
 
-def _vegetation(stack: PredictorStack, thresholds: Thresholds) -> Iterator[Finding]:
-    if not {"red", "nir"} <= set(stack.bands):
+def _vegetation(bands: Bands, thresholds: Thresholds) -> Iterator[Finding]:
+    if not {"red", "nir"} <= set(bands):
         return
-    red, nir = (_thinned(stack, name) for name in ("red", "nir"))
-    known = np.isfinite(red) & np.isfinite(nir) & (red + nir > 0)
+    red, nir = bands["red"], bands["nir"]
+    known = red + nir > 0
     if known.sum() < SOME:
         return
     greenest = float(np.percentile((nir[known] - red[known]) / (nir[known] + red[known]), 95))
@@ -178,22 +186,16 @@ def _vegetation(stack: PredictorStack, thresholds: Thresholds) -> Iterator[Findi
         )  # fmt: skip
 
 
-def _clamped(stack: PredictorStack, thresholds: Thresholds) -> Iterator[Finding]:
-    shares = {name: float((_thinned(stack, name) == 0).mean()) for name in stack.bands}
-    clamped = {name: share for name, share in shares.items() if share > thresholds.clamped}
-    spectral = {"blue", "green", "red", "nir", "swir16", "swir22"} & set(clamped)
-    if spectral:
+def _clamped(bands: Bands, thresholds: Thresholds) -> Iterator[Finding]:
+    shares = {name: float((values == 0).mean()) for name, values in bands.items() if values.size}
+    clamped = {
+        name: shares[name] for name in REFLECTING if shares.get(name, 0) > thresholds.clamped
+    }
+    if clamped:
+        most = max(clamped.values())
         yield Finding(
             "S2_CLAMPED", "info",
-            f"up to {max(shares[name] for name in spectral):.1%} of the reflectances of "
-            f"{', '.join(sorted(spectral))} are exactly 0: negative ones seem to have been cut",
-            "order digital numbers instead of harmonised values",
-            max(shares[name] for name in spectral),
+            f"up to {most:.1%} of the reflectances of {', '.join(sorted(clamped))} are exactly 0: "
+            "negative ones seem to have been cut",
+            "order digital numbers instead of harmonised values", most,
         )  # fmt: skip
-
-
-def _thinned(stack: PredictorStack, name: str) -> Any:
-    """Take some of the values of a band, enough to know their distribution."""
-    values = stack.data.values[stack.bands.index(name)]
-    step = max(1, int(np.sqrt(values.size / 500_000)))
-    return values[::step, ::step]

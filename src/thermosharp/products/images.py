@@ -41,6 +41,9 @@ class PredictorImage:
         What was noticed when it was found.
     more : tuple of PredictorImage
         Further images whose layers are brought onto this one's grid.
+    mask_margin : float
+        Metres by which clouds and shadows of a scene classification are widened; the command line
+        widens them, Python takes the classes as they are.
     """
 
     name: str
@@ -50,6 +53,7 @@ class PredictorImage:
     plan: Callable[[], Plan]
     findings: tuple[Finding, ...] = ()
     more: tuple["PredictorImage", ...] = ()
+    mask_margin: float = 0.0
 
     def plus(self, further: Sequence["PredictorImage"]) -> "PredictorImage":
         """Return the image with the layers of further ones added, from any grid and CRS.
@@ -104,7 +108,7 @@ class PredictorImage:
         findings, place = list(self.findings), 0
         for plan in plans:
             into = values[place : place + len(plan.order)]
-            findings.extend(plan.read(self.geobox, window, into))
+            findings.extend(plan.read(self.geobox, window, into, self.mask_margin))
             place += len(plan.order)
         told, *more = (image._provenance(plan) for image, plan in zip(images, plans, strict=True))
         return PredictorStack(

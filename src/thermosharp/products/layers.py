@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from scipy import ndimage
 
 from thermosharp.findings import Finding
+from thermosharp.geodesy import pixel_side
 from thermosharp.products import raster, warp
 from thermosharp.products.raster import RasterInfo
 from thermosharp.scenes import Window
@@ -183,24 +185,42 @@ class Mask:
         Classes whose pixels are missing in every predictor.
     unseen : int
         Class of pixels that were not imaged; they do not count as masked.
+    widened : frozenset of int
+        Classes whose rims are not trusted either: clouds and shadows are drawn too small.
     """
 
     band: Band
     invalid: frozenset[int]
     unseen: int = 0
+    widened: frozenset[int] = frozenset()
 
-    def onto(self, target: GeoBox, window: Window) -> tuple[NDArray[np.bool_], int, int]:
+    def onto(
+        self, target: GeoBox, window: Window, margin: float = 0.0
+    ) -> tuple[NDArray[np.bool_], int, int]:
         """Mark the untrusted pixels ``(y, x)`` of a window; count those imaged, of them and in all.
 
         Nearest neighbour: classes have no mean. Where the mask does not reach, nothing is known
-        and nothing is trusted.
+        and nothing is trusted. Rims are `margin` metres wide.
         """
         layer = Layer(bands=(self.band,))
-        classes = warp.carry(layer.read, layer.geobox, target, window=window, method="nearest")[0]
+        reach = round(margin / pixel_side(target)) if margin and self.widened else 0
+        rows, cols = (
+            slice(max(0, part.start - reach), min(size, part.stop + reach))
+            for part, size in zip(window, target.shape, strict=True)
+        )
+        wide = rows, cols
+        classes = warp.carry(layer.read, layer.geobox, target, window=wide, method="nearest")[0]
         seen = np.isfinite(classes) & (classes != self.unseen)
         untrusted = np.isin(classes, list(self.invalid))
-        masked = int((untrusted & seen).sum())
-        return untrusted | ~np.isfinite(classes), masked, int(seen.sum())
+        clouds = np.isin(classes, list(self.widened))
+        if reach and clouds.any():
+            untrusted |= ndimage.distance_transform_edt(~clouds) <= reach
+        inner = tuple(
+            slice(part.start - whole.start, part.stop - whole.start)
+            for part, whole in zip(window, wide, strict=True)
+        )
+        untrusted, seen, known = untrusted[inner], seen[inner], np.isfinite(classes[inner])
+        return untrusted | ~known, int((untrusted & seen).sum()), int(seen.sum())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,11 +245,16 @@ class Plan:
     findings: tuple[Finding, ...] = ()
 
     def read(
-        self, target: GeoBox, window: Window, into: NDArray[np.float32]
+        self,
+        target: GeoBox,
+        window: Window,
+        into: NDArray[np.float32],
+        mask_margin: float = 0.0,
     ) -> tuple[Finding, ...]:
         """Read all bands on a window of the target grid, and say what was noticed.
 
-        Strip by strip, `into` an array (band, y, x).
+        Strip by strip, `into` an array (band, y, x). Clouds and shadows are widened by
+        `mask_margin` metres.
         """
         counts = {mask.band.info.path.name: [0, 0] for mask in self.masks}
         for strip in _strips(window[0], self._strip):
@@ -238,7 +263,7 @@ class Plan:
                 places = [self.order.index(band.name) for band in layer.bands]
                 into[places, rows] = layer.onto(target, (strip, window[1]))
             for mask in self.masks:
-                untrusted, masked, seen = mask.onto(target, (strip, window[1]))
+                untrusted, masked, seen = mask.onto(target, (strip, window[1]), mask_margin)
                 into[:, rows][:, untrusted] = np.nan
                 count = counts[mask.band.info.path.name]
                 count[0], count[1] = count[0] + masked, count[1] + seen
