@@ -52,6 +52,12 @@ class UnreadableFile(ThermosharpError):
     code = "UNREADABLE_FILE"
 
 
+class FileTooLarge(ThermosharpError):
+    """A file claims more pixels than any scene has; opening it would eat the memory."""
+
+    code = "FILE_TOO_LARGE"
+
+
 class UnsupportedProduct(ThermosharpError):
     """A file is whole, but of a kind that thermosharp does not sharpen."""
 

@@ -21,6 +21,7 @@ from thermosharp.products.lst_rules import Packing
 from thermosharp.products.lst_scale import resolve_lst
 from thermosharp.products.options import ThermalOptions
 from thermosharp.products.quality import Companions, ecostress_masks
+from thermosharp.products.raster import MOST_PIXELS, too_large
 from thermosharp.scenes import ThermalScene
 
 #: Pixel of the global grid, degrees (ECOSTRESS L2 User Guide C3).
@@ -73,6 +74,8 @@ def open_gridded(path: Path, name: GranuleName | None, options: ThermalOptions) 
                 advice="give a GeoTIFF of the temperature, or the LSTE file of the scene",
             )
         lst = leaves["LST"]
+        if lst.size > MOST_PIXELS:
+            raise too_large(path, lst.shape)
         geobox = _geobox(path, leaves, lst)
         attributes = _attributes(lst)
         resolved = resolve_lst(
