@@ -20,7 +20,13 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from thermosharp.errors import FileTooLarge, MissingCRS, UnreadableFile, UsageError
+from thermosharp.errors import (
+    FileTooLarge,
+    MissingCRS,
+    UnreadableFile,
+    UnsupportedProduct,
+    UsageError,
+)
 from thermosharp.scenes import Window
 
 #: A band with one of these has no mask besides what its numbers, or the alpha band, say.
@@ -122,6 +128,8 @@ def inspect(path: Path) -> RasterInfo:
         The file does not exist.
     UnreadableFile
         It is no raster, or damaged.
+    UnsupportedProduct
+        It holds complex numbers.
     MissingCRS
         It carries no coordinate reference system, or no geotransform.
     """
@@ -134,6 +142,13 @@ def inspect(path: Path) -> RasterInfo:
                 if dataset.subdatasets
                 else "an empty container",
                 advice="export the layer you mean as a GeoTIFF",
+            )
+        if dataset.dtypes[0].startswith("complex"):
+            raise UnsupportedProduct(
+                f"{path.name} holds complex numbers",
+                expected="real numbers: temperatures or reflectance",
+                came=dataset.dtypes[0],
+                advice="give the product itself, not a radar or Fourier image",
             )
         if dataset.crs is None or dataset.transform.is_identity:
             missing = "coordinate reference system" if dataset.crs is None else "geotransform"
