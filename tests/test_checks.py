@@ -11,6 +11,8 @@ from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner
 
 import thermosharp as ts
+from factories_predictors import band_path, numbers, safe, write_jp2
+from factories_predictors import write as write_fine
 from factories_thermal import LA, SAINT_MALO, appeears, counts, needs_data, qc, write
 from scenes_for_tests import geobox, known_scene, predictor_stack, smooth_noise, thermal_scene
 from thermosharp.checks import check_predictors, check_result, check_thermal, checks, forced, page
@@ -18,6 +20,7 @@ from thermosharp.cli import app
 from thermosharp.cloud_rims import distrust_rims
 from thermosharp.errors import Refused, UsageError
 from thermosharp.findings import Finding, enforce
+from thermosharp.pairing import find_images
 from thermosharp.products.qc_content import disagreement
 from thermosharp.scenes import raster
 from thermosharp.sharpeners import TsHARP
@@ -339,7 +342,8 @@ def test_much_cloud_in_the_fine_image_is_refused_unless_forced():
     def masked(share):
         return Finding("PREDICTORS_MASKED", "warning", "clouds", "another date", share)
 
-    assert of_fine(fine(findings=(masked(0.39),))) == {"PREDICTORS_MASKED": "info"}
+    assert of_fine(fine(findings=(masked(0.09),))) == {"PREDICTORS_MASKED": "info"}
+    assert of_fine(fine(findings=(masked(0.39),))) == {"PREDICTORS_MASKED": "warning"}
     found = check_predictors(fine(findings=(masked(0.6),)), USUAL)
     assert said(found) == {"PREDICTORS_MASKED": "error"}
     with pytest.raises(Refused, match="--force PREDICTORS_MASKED") as refused:
@@ -347,6 +351,37 @@ def test_much_cloud_in_the_fine_image_is_refused_unless_forced():
     assert refused.value.code == "PREDICTORS_MASKED" and refused.value.exit_code == 1
     (kept,) = enforce(found, frozenset({"PREDICTORS_MASKED"}))
     assert kept.severity == "warning" and "--force" in kept.message
+
+
+def test_rims_of_clouds_in_the_fine_image(tmp_path):
+    root, _ = safe(tmp_path, side=30)
+    classes = np.full((30, 30), 4, "uint8")
+    classes[10, 10], classes[20, 20] = 9, 10
+    band_path(root, "SCL", 20).unlink()
+    write_jp2(band_path(root, "SCL", 20), classes, 20)
+    (plain,), (wide,) = (find_images([root], mask_margin=margin) for margin in (0, 60))
+    gone = ~plain.open().valid, ~wide.open().valid
+    assert np.argwhere(gone[0]).tolist() == [[10, 10], [20, 20]]
+    rows, cols = np.mgrid[:30, :30]
+    disc = np.hypot(rows - 10, cols - 10) <= 3
+    np.testing.assert_array_equal(gone[1], disc | gone[0])  # thin cirrus has no rim
+    window = slice(11, 30), slice(0, 30)
+    np.testing.assert_array_equal(~wide.open(window).valid, gone[1][window])
+
+
+def test_the_offset_of_sentinel_2_is_taken_off_on_demand(tmp_path):
+    stored = numbers((4, 40, 40), seed=3, low=1150, high=4000)
+    names = ("B02", "B03", "B04", "B08")
+    path = write_fine(tmp_path / "S2_2023-07-14.tif", stored, descriptions=names)
+    (kept,), (fixed,) = (find_images([path], fix=frozenset(fix)) for fix in ((), ("S2_OFFSET",)))
+    kept, fixed = kept.open(), fixed.open()
+    assert said(kept.findings)["S2_OFFSET"] == "warning"
+    assert said(fixed.findings)["S2_OFFSET"] == "repaired"
+    np.testing.assert_allclose(fixed.data.values, kept.data.values - 0.1, atol=1e-6)
+    low = write_fine(tmp_path / "S2_2023-07-15.tif", stored - 1000, descriptions=names)
+    (clean_image,) = find_images([low], fix=frozenset({"S2_OFFSET"}))
+    np.testing.assert_allclose(clean_image.open().data.values, (stored - 1000) / 1e4, atol=1e-6)
+    assert "S2_OFFSET" not in said(clean_image.open().findings)
 
 
 # --- result -------------------------------------------------------------------------------------
@@ -432,8 +467,6 @@ def check(*words, expect=0):
 
 def pair_of_files(folder, *, shift=0.0, taken="2023-07-14"):
     """An ECOSTRESS scene and a fine image that go together, but for a shift in coarse pixels."""
-    from factories_predictors import write as write_fine
-
     thermal, stack, _ = known_scene(
         fine=geobox((210, 210), 20.0), coarse=geobox((60, 60), 70.0), noise=0.05
     )

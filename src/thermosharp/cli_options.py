@@ -60,7 +60,7 @@ Resolution = Annotated[int, typer.Option(help="Sentinel-2 bands at 10, 20 or 60 
 Fix = Annotated[
     list[str] | None,
     typer.Option(
-        help="Repair a fault by its code: LST_TUTORIAL_BIAS, LST_SCALED_TWICE.",
+        help="Repair a fault by its code: LST_TUTORIAL_BIAS, LST_SCALED_TWICE, S2_OFFSET.",
         show_default=False,
     ),
 ]

@@ -104,6 +104,7 @@ class Inspection:
                     bands=options.bands,
                     resolution=options.resolution,
                     mask_margin=options.thermal.thresholds.scl_margin,
+                    fix=options.thermal.fix,
                 )
             except UsageError:
                 raise

@@ -140,6 +140,7 @@ def find_images(
     bands: str | None = None,
     resolution: int = 20,
     mask_margin: float = 0.0,
+    fix: frozenset[str] = frozenset(),
 ) -> list[PredictorImage]:
     """Find the fine images; all but the first path add layers to each of them.
 
@@ -153,6 +154,8 @@ def find_images(
         See :func:`thermosharp.products.find_predictors`.
     mask_margin : float
         Metres by which clouds of the fine image are widened.
+    fix : frozenset of str
+        Faults to repair; see :class:`PredictorImage`.
 
     Raises
     ------
@@ -172,4 +175,4 @@ def find_images(
                 advice="give the series as the first --fine, and single images after it",
             )
     more = [images[0] for images in further]
-    return [replace(image.plus(more), mask_margin=mask_margin) for image in first]
+    return [replace(image.plus(more), mask_margin=mask_margin, fix=fix) for image in first]

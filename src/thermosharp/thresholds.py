@@ -36,6 +36,9 @@ class Thresholds:
         80, "m by which clouds and shadows of Sentinel-2 are widened",
         "60 to 100 m: Sen2Cor's classes are drawn at 20 m and miss thin rims",
     )  # fmt: skip
+    some_masked: float = _threshold(
+        0.1, "share of the fine image under clouds from which it is warned of", "own choice"
+    )
     masked: float = _threshold(
         0.4, "share of the fine image under clouds from which it is refused", "own choice"
     )

@@ -177,6 +177,7 @@ class SharpenRun:
                 bands=self.options.bands,
                 resolution=self.options.resolution,
                 mask_margin=self.options.thermal.thresholds.scl_margin,
+                fix=self.options.thermal.fix,
             )
         except UsageError:
             raise

@@ -166,7 +166,12 @@ def _cold(thermal: ThermalScene, thresholds: Thresholds) -> Iterator[Finding]:
 def _masked(found: Finding, thresholds: Thresholds) -> Finding:
     if found.code != "PREDICTORS_MASKED" or found.measured is None:
         return found
-    return replace(found, severity="error" if found.measured > thresholds.masked else "info")
+    advice = found.advice or "choose a clearer date: what clouds hide is empty in the result"
+    if found.measured > thresholds.masked:
+        return replace(found, severity="error", advice=advice)
+    if found.measured > thresholds.some_masked:
+        return replace(found, severity="warning", advice=advice)
+    return replace(found, severity="info")
 
 
 def _vegetation(bands: Bands, thresholds: Thresholds) -> Iterator[Finding]:

@@ -44,6 +44,8 @@ class PredictorImage:
     mask_margin : float
         Metres by which clouds and shadows of a scene classification are widened; the command line
         widens them, Python takes the classes as they are.
+    fix : frozenset of str
+        Faults to repair: ``S2_OFFSET``.
     """
 
     name: str
@@ -54,6 +56,7 @@ class PredictorImage:
     findings: tuple[Finding, ...] = ()
     more: tuple["PredictorImage", ...] = ()
     mask_margin: float = 0.0
+    fix: frozenset[str] = frozenset()
 
     def plus(self, further: Sequence["PredictorImage"]) -> "PredictorImage":
         """Return the image with the layers of further ones added, from any grid and CRS.
@@ -102,7 +105,7 @@ class PredictorImage:
         """
         window = _inside(window, self.geobox)
         images = (self, *self.more)
-        plans = [image.plan() for image in images]
+        plans = [image.plan().mended(self.fix) for image in images]
         shape = self.geobox[window].shape
         values = empty((sum(len(plan.order) for plan in plans), *shape), np.float32)
         findings, place = list(self.findings), 0

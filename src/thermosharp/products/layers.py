@@ -1,7 +1,7 @@
 """What to read from which file, and what the stored numbers mean: the plan of a predictor image."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -20,6 +20,8 @@ from thermosharp.storage import release
 #: Target rows read at a time: whole blocks of most GeoTIFFs, and of JPEG 2000 as Sentinel-2 has it.
 _STRIP, _TALL_STRIP = 512, 1024
 
+#: Added to digital numbers of Sentinel-2 since processing baseline 04.00.
+S2_OFFSET = 1000
 #: No layer holds numbers as large; programs fill with the largest of float32 or float64.
 HUGE = 1e30
 #: Fill of reflectance in uint16: no surface reflects as much in all bands.
@@ -243,6 +245,32 @@ class Plan:
     masks: tuple[Mask, ...] = ()
     decoding: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+
+    def mended(self, fix: frozenset[str]) -> "Plan":
+        """Take a suspected offset of Sentinel-2 off, if ``S2_OFFSET`` is asked for."""
+        found = next((found for found in self.findings if found.code == "S2_OFFSET"), None)
+        if found is None or found.code not in fix:
+            return self
+        layers = tuple(
+            replace(
+                layer,
+                bands=tuple(
+                    replace(band, offset=band.offset - S2_OFFSET * band.scale)
+                    if band.spectral
+                    else band
+                    for band in layer.bands
+                ),
+            )
+            for layer in self.layers
+        )
+        told = replace(
+            found,
+            severity="repaired",
+            message=f"{found.message}; {S2_OFFSET} taken off, as asked for",
+            advice="",
+        )
+        findings = tuple(told if other is found else other for other in self.findings)
+        return replace(self, layers=layers, findings=findings)
 
     def read(
         self,

@@ -10,8 +10,8 @@ from thermosharp.thresholds import Thresholds
 
 QC_LEVELS = ("best", "nominal")
 
-#: Faults of LST that can be repaired on demand.
-FIXES = ("LST_SCALED_TWICE", "LST_TUTORIAL_BIAS")
+#: Faults that can be repaired on demand.
+FIXES = ("LST_SCALED_TWICE", "LST_TUTORIAL_BIAS", "S2_OFFSET")
 
 
 @dataclass(frozen=True, kw_only=True)
