@@ -140,7 +140,7 @@ def test_registration_finds_what_is_planted(tmp_path):
     assert done.returncode == 0, done.stderr
     text = page.read_text(encoding="utf-8")
     assert text == done.stdout.removesuffix("\n")
-    planted = table(text, "cases")
+    planted = table(text, "tried")
     assert planted["land"]["confident"] == "100%" and float(planted["land"]["largest error"]) < 0.2
-    costs = table(text, "case")["land_1"]
+    costs = table(text, "displaced, registered")["land_1"]
     assert float(costs["displaced"]) > 1.2 > 1.1 > float(costs["displaced, registered"])
