@@ -105,7 +105,7 @@ def _text(found: Registration) -> str:
 
 def shifted(found: Registration, against: str = "the fine image") -> Finding:
     """Tell of a shift that is certain."""
-    before, after = found.explained
+    before, after = (max(0.0, share) for share in found.explained)
     told = (
         f"the LST fits {against} best {_text(found)} from where it says it lies: that "
         f"explains {after:.0%} of its local variance in held-out blocks instead of {before:.0%}"
@@ -114,7 +114,7 @@ def shifted(found: Registration, against: str = "the fine image") -> Finding:
         return Finding(
             "GEOLOCATION_SHIFT",
             "repaired",
-            f"{told}; its grid was moved, no temperature changed",
+            f"{told}; its grid is moved there, no temperature changes",
             "compare with a map if in doubt; `--no-register` leaves the grid where it was",
             math.hypot(*found.shift),
         )
