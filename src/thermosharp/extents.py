@@ -209,6 +209,13 @@ def read_polygons(path: Path, *, option: str) -> list[tuple[Geometry, dict[str, 
             advice="draw a polygon, for instance at geojson.io, and save it as GeoJSON",
         )
     west, south, east, north = area.boundingbox.bbox
+    if max(abs(south), abs(north)) > 90 >= max(abs(west), abs(east)):
+        raise UsageError(
+            f"{path.name} has latitudes beyond 90 degrees",
+            expected="longitude first, then latitude, as GeoJSON demands",
+            came=f"coordinates from {west:g},{south:g} to {east:g},{north:g}",
+            advice="latitude and longitude are swapped; exchange them in the file",
+        )
     if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
         raise UsageError(
             f"{path.name} is not in degrees",

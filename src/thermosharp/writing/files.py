@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -44,7 +45,11 @@ def check_writable(folder: Path) -> None:
 
 
 def write_files(
-    folder: Path, contents: Mapping[str, bytes | BinaryIO], *, remove: Iterable[str] = ()
+    folder: Path,
+    contents: Mapping[str, bytes | BinaryIO],
+    *,
+    remove: Iterable[str] = (),
+    guard: AbstractContextManager[None] | None = None,
 ) -> list[Path]:
     """Write several files into a folder: all of them, or none.
 
@@ -59,6 +64,8 @@ def write_files(
         What each file, by its final name, shall hold; of an open file all of it, which is closed.
     remove : iterable of str
         Names of older files that go away first, once all contents are on the disk.
+    guard : context manager, optional
+        Held while files get their names, which takes a moment; writing them may take minutes.
 
     Returns
     -------
@@ -76,11 +83,12 @@ def write_files(
             hidden = folder / _hidden_name()
             staged[folder / name] = hidden
             _write_synced(hidden, content)
-        for name in remove:
-            (folder / name).unlink(missing_ok=True)
-        for final, hidden in staged.items():
-            name = final.name
-            hidden.replace(final)
+        with guard or nullcontext():
+            for name in remove:
+                (folder / name).unlink(missing_ok=True)
+            for final, hidden in staged.items():
+                name = final.name
+                hidden.replace(final)
     except OSError as error:
         raise WriteFailed(
             f"{name} could not be written to {folder}, or replaced there",

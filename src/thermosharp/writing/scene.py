@@ -82,8 +82,7 @@ def write_scene(
     older = [record]
     if sharp.uncertainty is None:
         older += [uncertainty, str(Path(uncertainty).with_suffix(".qml"))]
-    with locked(folder):
-        return write_files(folder, contents, remove=older)
+    return write_files(folder, contents, remove=older, guard=locked(folder))
 
 
 def finished(folder: Path, name: str) -> dict[str, Any] | None:
