@@ -300,7 +300,7 @@ def check(
 
       thermosharp check ecostress/ --fine S2_20m_2023-07-14.tif
     """  # noqa: E501
-    _log(verbose)
+    start_log(verbose)
     from thermosharp.cli_check import show
     from thermosharp.inspection import CheckOptions, Inspection
 
