@@ -129,3 +129,18 @@ def test_scene_for_speed_is_the_mean_of_its_truth(tmp_path):
     gap = thermal.lst.values - means
     assert abs(gap.mean()) < 0.03
     assert gap.std() == pytest.approx(0.1, rel=0.3)
+
+
+def test_registration_finds_what_is_planted(tmp_path):
+    make_case(tmp_path / "cases" / "land_1", 1)
+    page = tmp_path / "registration.md"
+    script = SCRIPT.with_name("registration.py")
+    words = [sys.executable, script, tmp_path / "cases", "--method", "bicubic", "--write", page]
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text(encoding="utf-8")
+    assert text == done.stdout.removesuffix("\n")
+    planted = table(text, "tried")
+    assert planted["land"]["confident"] == "100%" and float(planted["land"]["largest error"]) < 0.2
+    costs = table(text, "displaced, registered")["land_1"]
+    assert float(costs["displaced"]) > 1.2 > 1.1 > float(costs["displaced, registered"])

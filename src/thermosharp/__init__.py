@@ -12,10 +12,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from thermosharp.coregister import register
     from thermosharp.errors import ThermosharpError
     from thermosharp.evaluation import evaluate
     from thermosharp.findings import Finding
     from thermosharp.products import find_thermal, open_predictors, open_thermal
+    from thermosharp.registration import Registration
     from thermosharp.scenes import Diagnostics, PredictorStack, SharpenedScene, ThermalScene
     from thermosharp.scorecard import Evaluation
     from thermosharp.sharpeners import ATPRK, DMS, Bicubic, Detail, Sharpener, TsHARP, sharpen
@@ -37,7 +39,9 @@ _HOMES = {
     "ThermosharpError": "errors",
     "TsHARP": "sharpeners",
     "evaluate": "evaluation",
+    "Registration": "registration",
     "find_thermal": "products",
+    "register": "coregister",
     "open_predictors": "products",
     "open_thermal": "products",
     "sharpen": "sharpeners",
@@ -52,6 +56,7 @@ __all__ = [
     "Evaluation",
     "Finding",
     "PredictorStack",
+    "Registration",
     "SharpenedScene",
     "Sharpener",
     "ThermalScene",
@@ -61,6 +66,7 @@ __all__ = [
     "find_thermal",
     "open_predictors",
     "open_thermal",
+    "register",
     "sharpen",
 ]
 

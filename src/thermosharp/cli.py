@@ -18,13 +18,16 @@ from thermosharp.cli_options import (
     CloudFolder,
     Fine,
     Fix,
+    Force,
     HotterThan,
     LstUnits,
     NoQuality,
+    NoRegister,
     QcAccept,
     QcFolder,
     Resolution,
     Seed,
+    Threshold,
     Verbose,
     WaterFolder,
     Zones,
@@ -32,6 +35,7 @@ from thermosharp.cli_options import (
     read_temperature,
     start_log,
     thermal_options,
+    words,
 )
 from thermosharp.cli_report import report
 from thermosharp.errors import ThermosharpError, UsageError
@@ -125,6 +129,9 @@ def sharpen(
     bands: Bands = None,
     resolution: Resolution = 20,
     fix: Fix = None,
+    force: Force = None,
+    threshold: Threshold = None,
+    no_register: NoRegister = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Make finished scenes anew.")
     ] = False,
@@ -152,7 +159,7 @@ def sharpen(
     start_log(verbose)
     from thermosharp.workflow import SharpenOptions, SharpenRun
 
-    thermal = thermal_options(units, no_quality, qc_accept, (qc, cloud, water), fix)
+    thermal = thermal_options(units, no_quality, qc_accept, (qc, cloud, water), fix, threshold)
     options = SharpenOptions(
         lst=tuple(lst),
         fine=tuple(fine),
@@ -168,6 +175,8 @@ def sharpen(
         celsius=celsius,
         zones=zones,
         hotter_than=read_temperature(hotter_than),
+        register=not no_register,
+        force=frozenset(words(force)),
     )
     raise typer.Exit(_carry_out(SharpenRun(options), output))
 
@@ -250,6 +259,65 @@ app.command()(report)
 
 
 @app.command()
+def check(
+    lst: Annotated[
+        list[Path],
+        typer.Argument(help="Thermal images: files, or folders of them.", show_default=False),
+    ],
+    fine: Annotated[
+        list[Path] | None,
+        typer.Option(help="The fine image, as for sharpen.", show_default=False),
+    ] = None,
+    extent: Annotated[
+        str | None,
+        typer.Option(help="A box W,S,E,N in degrees to look at.", show_default="all of it"),
+    ] = None,
+    aoi: Aoi = None,
+    no_quality: NoQuality = False,
+    qc_accept: QcAccept = "best,nominal",
+    qc: QcFolder = None,
+    cloud: CloudFolder = None,
+    water: WaterFolder = None,
+    units: LstUnits = "auto",
+    min_usable: Annotated[
+        float, typer.Option(help="Usable share (0 to 1) of the swath a scene should have.")
+    ] = 0.25,
+    bands: Bands = None,
+    resolution: Resolution = 20,
+    fix: Fix = None,
+    threshold: Threshold = None,
+    no_register: NoRegister = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say what is wrong with your images, and what to do; nothing is written.
+
+    Looks for everything that goes wrong without a word: temperatures scaled twice or 0.49 K too warm, masks
+    on another grid, images displaced by hundreds of metres, of another season, under clouds. Ends with exit
+    code 1 where sharpening would be refused. docs/checks.md explains every code.
+
+    For instance:
+
+      thermosharp check ecostress/ --fine S2_20m_2023-07-14.tif
+    """  # noqa: E501
+    start_log(verbose)
+    from thermosharp.cli_check import show
+    from thermosharp.inspection import CheckOptions, Inspection
+
+    options = CheckOptions(
+        lst=tuple(lst),
+        fine=tuple(fine or ()),
+        thermal=thermal_options(units, no_quality, qc_accept, (qc, cloud, water), fix, threshold),
+        extent=read_extent(extent, aoi),
+        min_usable=min_usable,
+        bands=bands,
+        resolution=resolution,
+        register=not no_register,
+    )
+    raise typer.Exit(show(Inspection(options), out, as_json=as_json))
+
+
+@app.command()
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path(
         "thermosharp-demo"
@@ -303,6 +371,7 @@ def _carry_out(run: "SharpenRun", folder: Path) -> int:
     from rich import progress as rich
 
     outcomes: list[Outcome] = []
+    _warn(run.findings)
     columns = (
         rich.SpinnerColumn(), rich.TextColumn("{task.description}"), rich.BarColumn(),
         rich.MofNCompleteColumn(), rich.TimeElapsedColumn(),

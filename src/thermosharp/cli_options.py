@@ -60,7 +60,7 @@ Resolution = Annotated[int, typer.Option(help="Sentinel-2 bands at 10, 20 or 60 
 Fix = Annotated[
     list[str] | None,
     typer.Option(
-        help="Repair a fault by its code: LST_TUTORIAL_BIAS, LST_SCALED_TWICE.",
+        help="Repair a fault by its code: LST_TUTORIAL_BIAS, LST_SCALED_TWICE, S2_OFFSET.",
         show_default=False,
     ),
 ]
@@ -75,6 +75,21 @@ HotterThan = Annotated[
         show_default=False,
     ),
 ]
+Force = Annotated[
+    list[str] | None,
+    typer.Option(help="Go on in spite of a refusal, by its code.", show_default=False),
+]
+Threshold = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="NAME=VALUE: where a check begins to speak; docs/checks.md lists them.",
+        show_default=False,
+    ),
+]
+NoRegister = Annotated[
+    bool,
+    typer.Option("--no-register", help="Leave the LST where it says it lies."),
+]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more, with tracebacks.")]
 
 
@@ -84,9 +99,11 @@ def thermal_options(
     qc_accept: str,
     folders: tuple[Path | None, Path | None, Path | None],
     fix: list[str] | None,
+    threshold: list[str] | None = None,
 ) -> "ThermalOptions":
     """Gather how thermal images are read; folders of QC, cloud masks and water masks."""
     from thermosharp.products.options import ThermalOptions
+    from thermosharp.thresholds import Thresholds
 
     return ThermalOptions(
         units=cast("Units", units),
@@ -95,8 +112,14 @@ def thermal_options(
         qc_dir=folders[0],
         cloud_dir=folders[1],
         water_dir=folders[2],
-        fix=frozenset(_words(",".join(fix or ()))),
+        fix=frozenset(words(fix)),
+        thresholds=Thresholds.parse(words(threshold)),
     )
+
+
+def words(given: list[str] | None) -> tuple[str, ...]:
+    """Split what was given with an option, once or several times, with commas or without."""
+    return _words(",".join(given or ()))
 
 
 def read_extent(text: str | None, aoi: Path | None) -> "Extent":

@@ -22,7 +22,7 @@ class ThermosharpError(Exception):
         What to do about it, as a sentence a beginner can follow.
     """
 
-    code: ClassVar[str] = "ERROR"
+    code: str = "ERROR"
     exit_code: ClassVar[int] = 1
 
     def __init__(
@@ -50,6 +50,12 @@ class UnreadableFile(ThermosharpError):
     """A file is no raster, is damaged, or is cut short."""
 
     code = "UNREADABLE_FILE"
+
+
+class FileTooLarge(ThermosharpError):
+    """A file claims more pixels than any scene has; opening it would eat the memory."""
+
+    code = "FILE_TOO_LARGE"
 
 
 class UnsupportedProduct(ThermosharpError):
@@ -165,3 +171,14 @@ class OrderFailed(ThermosharpError):
     """A service that prepares data on request did not deliver."""
 
     code = "ORDER_FAILED"
+
+
+class Refused(ThermosharpError):
+    """A check found what cannot be right; `--force` with its code goes on all the same."""
+
+    def __init__(self, code: str, problem: str, advice: str) -> None:
+        self.code = code
+        super().__init__(
+            f"{code}: {problem}",
+            advice=f"{advice}; or go on in spite of it with `--force {code}`",
+        )

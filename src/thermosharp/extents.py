@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -110,10 +110,14 @@ class Extent:
         return mask
 
     def swapped(self) -> "Extent | None":
-        """Exchange latitude and longitude of a box, where that is possible."""
-        if self.area is None or self.cut:
+        """Exchange latitude and longitude, where that is possible."""
+        if self.area is None:
             return None
         west, south, east, north = self.area.boundingbox.bbox
+        if self.cut:
+            if max(abs(west), abs(east)) > 90:
+                return None
+            return replace(self, area=Geometry(_exchanged(self.area.json), "EPSG:4326"))
         try:
             return Extent.parse(f"{south:g},{west:g},{north:g},{east:g}")
         except UsageError:
@@ -128,6 +132,19 @@ class Extent:
             return None
         area: Geometry = near.segmented(SIDE_STEP).to_crs(grid.crs)
         return area
+
+
+def _exchanged(shape: Any) -> dict[str, Any]:
+    """Return a GeoJSON geometry with the two coordinates of each point exchanged."""
+
+    def turn(part: Any) -> Any:
+        if part and isinstance(part[0], int | float):
+            return [part[1], part[0]]
+        return [turn(inner) for inner in part]
+
+    if "geometries" in shape:
+        return {**shape, "geometries": [_exchanged(inner) for inner in shape["geometries"]]}
+    return {**shape, "coordinates": turn(shape["coordinates"])}
 
 
 def parse_box(text: str) -> tuple[float, float, float, float]:
@@ -192,6 +209,13 @@ def read_polygons(path: Path, *, option: str) -> list[tuple[Geometry, dict[str, 
             advice="draw a polygon, for instance at geojson.io, and save it as GeoJSON",
         )
     west, south, east, north = area.boundingbox.bbox
+    if max(abs(south), abs(north)) > 90 >= max(abs(west), abs(east)):
+        raise UsageError(
+            f"{path.name} has latitudes beyond 90 degrees",
+            expected="longitude first, then latitude, as GeoJSON demands",
+            came=f"coordinates from {west:g},{south:g} to {east:g},{north:g}",
+            advice="latitude and longitude are swapped; exchange them in the file",
+        )
     if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
         raise UsageError(
             f"{path.name} is not in degrees",

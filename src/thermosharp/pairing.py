@@ -1,19 +1,21 @@
 """A thermal file and the fine image that goes with it, cut to the part that is worked on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from odc.geo.geobox import GeoBox
 
+from thermosharp.cloud_rims import distrust_rims
+from thermosharp.coregister import register_to_water, search_reach
 from thermosharp.errors import AmbiguousInput, UsageError
 from thermosharp.extents import Extent
 from thermosharp.findings import Finding
 from thermosharp.placement import crop, part_under, partial_overlap, usable_fraction
-from thermosharp.products import date_gap, find_predictors, nearest
+from thermosharp.products import date_gap, find_predictors, find_thermal, nearest
 from thermosharp.products.images import PredictorImage
 from thermosharp.products.options import ThermalOptions
-from thermosharp.products.thermal import read_thermal
+from thermosharp.products.thermal import is_own_output, read_thermal
 from thermosharp.scenes import PredictorStack, ThermalScene, Window
 
 
@@ -62,10 +64,45 @@ def must_exist(paths: Sequence[Path]) -> None:
             raise UsageError(f"There is no file or folder {path}", advice="check the path")
 
 
+def find_scenes(paths: Sequence[Path]) -> tuple[list[Path], tuple[Finding, ...]]:
+    """Find the thermal images of files and folders; outputs of ours among many files are left out.
+
+    Returns
+    -------
+    list of Path
+    tuple of Finding
+        ``OWN_OUTPUT``, if any was left out.
+
+    Raises
+    ------
+    UnsupportedProduct
+        All that was given are outputs of ours.
+    UsageError, NothingFound
+        As :func:`thermosharp.products.find_thermal`.
+    """
+    ours = [path for path in paths if path.is_file() and is_own_output(path)]
+    rest = [path for path in paths if path not in ours] or list(paths)
+    files = [file for path in rest for file in find_thermal(path)]
+    if not ours:
+        return files, ()
+    names = ", ".join(path.name for path in ours[:3]) + (", ..." if len(ours) > 3 else "")
+    told = f"{len(ours)} of the files given are outputs of thermosharp and were left out: {names}"
+    advice = "write results to a folder of their own"
+    return files, (Finding("OWN_OUTPUT", "repaired", told, advice, float(len(ours))),)
+
+
 def open_pair(
-    path: Path, images: Sequence[PredictorImage], *, thermal: ThermalOptions, extent: Extent
+    path: Path,
+    images: Sequence[PredictorImage],
+    *,
+    thermal: ThermalOptions,
+    extent: Extent,
+    register: bool = False,
 ) -> ScenePair:
     """Read a thermal file, choose the fine image nearest in time, and cut both to the area.
+
+    With `register`, a scene that lies kilometres off its own water layer is moved first, and it
+    keeps a margin wide enough to search for the rest.
 
     Raises
     ------
@@ -76,13 +113,17 @@ def open_pair(
     ThermosharpError
         The file cannot be read or decoded; the class says why.
     """
-    scene = read_thermal(path, thermal)
+    scene = distrust_rims(read_thermal(path, thermal), thermal.thresholds)
+    if register:
+        found = register_to_water(scene)
+        scene = replace(found.thermal, findings=(*found.thermal.findings, *found.findings))
     image = nearest(images, scene.acquired, over=part_under(scene.geobox, extent))
     findings = (
         date_gap(scene.acquired, image.acquired),
         *partial_overlap(extent, scene.geobox, image.geobox),
     )
-    window, cropped = crop(scene, image.geobox, extent)
+    margin = 2 + search_reach(scene.geobox) if register else 2
+    window, cropped = crop(scene, image.geobox, extent, margin=margin)
     return ScenePair(
         thermal=cropped,
         image=image,
@@ -94,7 +135,12 @@ def open_pair(
 
 
 def find_images(
-    paths: Sequence[Path], *, bands: str | None = None, resolution: int = 20
+    paths: Sequence[Path],
+    *,
+    bands: str | None = None,
+    resolution: int = 20,
+    mask_margin: float = 0.0,
+    fix: frozenset[str] = frozenset(),
 ) -> list[PredictorImage]:
     """Find the fine images; all but the first path add layers to each of them.
 
@@ -106,6 +152,10 @@ def find_images(
         For the first path.
     resolution : int
         See :func:`thermosharp.products.find_predictors`.
+    mask_margin : float
+        Metres by which clouds of the fine image are widened.
+    fix : frozenset of str
+        Faults to repair; see :class:`PredictorImage`.
 
     Raises
     ------
@@ -125,4 +175,4 @@ def find_images(
                 advice="give the series as the first --fine, and single images after it",
             )
     more = [images[0] for images in further]
-    return [image.plus(more) for image in first] if more else first
+    return [replace(image.plus(more), mask_margin=mask_margin, fix=fix) for image in first]

@@ -22,8 +22,10 @@ MOST_PIXELS = 500_000_000
 AREA_MARGIN = 8
 
 
-def crop(thermal: ThermalScene, fine: GeoBox, extent: Extent) -> tuple[Window, ThermalScene]:
-    """Window of the fine grid to work on, and the thermal scene that lies over it.
+def crop(
+    thermal: ThermalScene, fine: GeoBox, extent: Extent, *, margin: int = 2
+) -> tuple[Window, ThermalScene]:
+    """Window of the fine grid to work on, and the thermal scene over it and a margin around.
 
     Raises
     ------
@@ -38,7 +40,7 @@ def crop(thermal: ThermalScene, fine: GeoBox, extent: Extent) -> tuple[Window, T
         if around is None:
             raise _area_apart(extent, fine, thermal.geobox)
         window = around
-    over = shared_window(thermal.geobox, fine[window], pad=2)
+    over = shared_window(thermal.geobox, fine[window], pad=margin)
     return window, thermal.crop(over)
 
 
@@ -51,7 +53,8 @@ def part_under(grid: GeoBox, extent: Extent) -> GeoBox:
 def _area_apart(extent: Extent, fine: GeoBox, coarse: GeoBox) -> NoOverlap:
     swapped = extent.swapped()
     if swapped is not None and swapped.window(fine) is not None:
-        advice = f"latitude and longitude seem to be swapped: {swapped.text} would overlap"
+        what = "exchanged, it" if swapped.cut else swapped.text
+        advice = f"latitude and longitude seem to be swapped: {what} would overlap"
     else:
         advice = "check the area, and that the images are of it"
     return NoOverlap(

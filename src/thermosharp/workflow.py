@@ -8,16 +8,19 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from thermosharp.checks import forced
 from thermosharp.errors import OutputTaken, ThermosharpError, UsageError
 from thermosharp.evaluation import EXPECTED_RMSE, expected_rmse
 from thermosharp.extents import Extent, read_polygons
 from thermosharp.findings import Finding
-from thermosharp.pairing import ScenePair, find_images, must_exist, open_pair
+from thermosharp.freshness import changed, seen
+from thermosharp.pairing import ScenePair, find_images, find_scenes, must_exist, open_pair
 from thermosharp.placement import output_geobox, place
-from thermosharp.products import find_thermal
+from thermosharp.products.dates import date_in
 from thermosharp.products.images import PredictorImage
 from thermosharp.products.options import ThermalOptions
 from thermosharp.sharpeners import DEFAULT_METHOD, make_sharpener
+from thermosharp.vetting import vet, vet_result
 from thermosharp.writing import check_writable, finished, summary_row, write_scene, write_summary
 from thermosharp.writing.record import plain
 
@@ -56,6 +59,10 @@ class SharpenOptions:
         GeoJSON polygons whose heat is measured in ``heat.csv``.
     hotter_than : float, optional
         Temperature in K; how much area lies above it is measured too.
+    register : bool
+        Move the coarse grid to where the fine image says it lies, if that is certain.
+    force : frozenset of str
+        Codes of refusals to go on in spite of.
     """
 
     lst: tuple[Path, ...]
@@ -72,6 +79,8 @@ class SharpenOptions:
     celsius: bool = False
     zones: Path | None = None
     hotter_than: float | None = None
+    register: bool = True
+    force: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_usable <= 1:
@@ -79,11 +88,13 @@ class SharpenOptions:
                 f"--min-usable {self.min_usable:g} is no share", expected="a number from 0 to 1"
             )
         make_sharpener(self.method, **self.method_options)
+        forced(self.force)
 
     def told(self) -> dict[str, Any]:
         """Return what decides the result, as JSON types, to record and to compare on a rerun."""
         thermal = asdict(self.thermal)
         del thermal["name"]
+        thermal["thresholds"] = self.thermal.thresholds.changed()
         return {
             "method": self.method,
             **self.method_options,
@@ -92,6 +103,8 @@ class SharpenOptions:
             "bands": self.bands,
             "resolution": self.resolution,
             "fine": [str(path) for path in self.fine],
+            "register": self.register,
+            "force": sorted(self.force),
             **plain(thermal),
         }
 
@@ -135,6 +148,8 @@ class SharpenRun:
     options : SharpenOptions
     scenes : dict of str to Path
         Thermal images by the name of their outputs.
+    findings : tuple of Finding
+        What was noticed about the call as a whole.
 
     Raises
     ------
@@ -147,7 +162,8 @@ class SharpenRun:
     def __init__(self, options: SharpenOptions) -> None:
         self.options = options
         must_exist([*options.lst, *options.fine])
-        self.scenes = _named([file for path in options.lst for file in find_thermal(path)])
+        files, self.findings = find_scenes(options.lst)
+        self.scenes = _named(files)
         check_writable(options.output)
         if options.zones is not None:
             read_polygons(options.zones, option="--zones")  # refused before the work, not after it
@@ -157,7 +173,11 @@ class SharpenRun:
         broken: ThermosharpError | None = None
         try:
             images = find_images(
-                self.options.fine, bands=self.options.bands, resolution=self.options.resolution
+                self.options.fine,
+                bands=self.options.bands,
+                resolution=self.options.resolution,
+                mask_margin=self.options.thermal.thresholds.scl_margin,
+                fix=self.options.thermal.fix,
             )
         except UsageError:
             raise
@@ -183,16 +203,16 @@ class SharpenRun:
     def _outcome(
         self, name: str, path: Path, images: list[PredictorImage], broken: ThermosharpError | None
     ) -> Outcome:
-        about = {"scene": name, "method": self.options.method}
+        about = {"scene": name, "method": self.options.method, "acquired": date_in(path.stem)}
         status: Status = "failed"
         fraction: float | None = None
         try:
             earlier = None if self.options.overwrite else finished(self.options.output, name)
-            if earlier is not None:
+            if earlier is not None and not self._stale(path, earlier, images):
                 return _kept(name, path, earlier, self.options.told())
             if broken is not None:
                 raise broken
-            return self._sharpen(name, path, images)
+            return self._sharpen(name, path, images, about)
         except _Skipped as skip:
             status, code, reason, fraction = "skipped", "MIN_USABLE", str(skip), skip.fraction
         except ThermosharpError as error:
@@ -204,22 +224,43 @@ class SharpenRun:
         told = {"status": status, "code": code, "reason": reason, "usable_fraction": fraction}
         return Outcome(name=name, status=status, reason=reason, row={**about, **told})
 
-    def _sharpen(self, name: str, path: Path, images: list[PredictorImage]) -> Outcome:
+    def _stale(self, path: Path, earlier: Mapping[str, Any], images: list[PredictorImage]) -> bool:
+        """Tell whether a finished scene was made from what has changed since."""
+        run = earlier.get("run", {})
+        if run.get("input_sha256", _digest(path)) != _digest(path):
+            return False  # another file altogether: refused, not replaced
+        acquired = date_in(path.stem)
+        told = changed(run.get("seen", {}), path, self.options.thermal, images, acquired)
+        if told:
+            logger.info("%s is made anew: %s", path.name, told)
+        return bool(told)
+
+    def _sharpen(
+        self, name: str, path: Path, images: list[PredictorImage], about: dict[str, Any]
+    ) -> Outcome:
         options, start = self.options, time.perf_counter()
         read = replace(options.thermal, name=name)
-        pair = open_pair(path, images, thermal=read, extent=options.extent)
+        pair = open_pair(
+            path, images, thermal=read, extent=options.extent, register=options.register
+        )
+        inputs = seen(path, options.thermal, pair.image)
+        about |= {"acquired": pair.thermal.acquired, "predictors": pair.image.name}
         if pair.usable_fraction < options.min_usable:
             raise _Skipped(_why_skipped(pair, options.min_usable), pair.usable_fraction)
         if options.extent.output != "overlap":  # refused before the work, not after it
             output_geobox(pair.image.geobox, pair.coarse, options.extent)
         method = make_sharpener(options.method, **options.method_options)
         predictors = pair.predictors()
-        sharp = method.sharpen(pair.thermal, predictors)
+        limits = options.thermal.thresholds
+        trusted = vet(
+            pair, predictors, thresholds=limits, register=options.register, force=options.force
+        )
+        sharp = method.sharpen(trusted.thermal, trusted.predictors, box=trusted.box)
+        sharp = vet_result(sharp, trusted, limits, force=options.force)
         expected = expected_rmse(
-            method, pair.thermal, predictors, pair=method.pair_,
+            method, trusted.thermal, predictors, pair=method.pair_,
             uncertainty=None if sharp.uncertainty is None else sharp.uncertainty.values,
         )  # fmt: skip
-        sharp = replace(sharp, findings=(*sharp.findings, *pair.findings))
         sharp = place(sharp, pair.image.geobox, pair.coarse, options.extent)
         row = {
             **summary_row(sharp),
@@ -227,7 +268,10 @@ class SharpenRun:
             "usable_fraction": pair.usable_fraction,
             "seconds": time.perf_counter() - start,
         }
-        told = {"input": str(path), "input_sha256": _digest(path), EXPECTED_RMSE: expected}
+        told: dict[str, Any] = {"input": str(path), "input_sha256": _digest(path)}
+        told[EXPECTED_RMSE] = expected
+        told["seen"] = inputs
+        told["registration"] = trusted.registration and trusted.registration.to_dict()
         run = {**told, "options": options.told(), "summary": row}
         write_scene(sharp, options.output, extra=run, celsius=options.celsius)
         return Outcome(name=name, status="done", row=row, findings=sharp.findings)

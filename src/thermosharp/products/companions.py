@@ -14,7 +14,7 @@ from rasterio.warp import reproject, transform
 from thermosharp.errors import UnsupportedProduct
 from thermosharp.findings import Finding
 from thermosharp.products.filenames import GranuleName, parse_granule
-from thermosharp.products.raster import inspect, missing, read
+from thermosharp.products.raster import inspect, masked, missing, read
 
 #: Grids closer than this, in pixels, are the same.
 SAME_GRID = 0.01
@@ -29,7 +29,7 @@ class Layer:
     values : ndarray (y, x)
         As stored; arbitrary where `absent`.
     absent : ndarray (y, x) of bool
-        Where the file has no pixel at all.
+        Where the file has no pixel at all, or its mask says that there is none.
     nodata : float or None
         The file's own; where it occurs is for the product to judge.
     source : str
@@ -112,18 +112,19 @@ def read_on_grid(path: Path, geobox: GeoBox) -> Layer:
             advice="export the layer as a file of its own",
         )
     values = read(info)[0]
+    gone = masked(info)
+    empty = np.zeros(values.shape, bool) if gone is None else gone[0]
     if _same_grid(info.geobox, geobox):
-        absent = np.zeros(values.shape, bool)
-        return Layer(values=values, absent=absent, nodata=info.nodata, source=path.name)
+        return Layer(values=values, absent=empty, nodata=info.nodata, source=path.name)
     index = _nearest_index(info.geobox, geobox)
-    absent = index < 0
-    moved = values.ravel()[np.where(absent, 0, index)]
+    outside, there = index < 0, np.maximum(index, 0)
+    moved = values.ravel()[there]
     return Layer(
         values=moved,
-        absent=absent,
+        absent=outside | empty.ravel()[there],
         nodata=info.nodata,
         source=path.name,
-        finding=_grid_shift(path, info.geobox, geobox, float(absent.mean())),
+        finding=_grid_shift(path, info.geobox, geobox, float(outside.mean())),
     )
 
 

@@ -13,6 +13,7 @@ from thermosharp.products.assembly import (
 )
 from thermosharp.products.companions import find_companion, read_on_grid
 from thermosharp.products.filenames import GranuleName
+from thermosharp.products.geolocation import geolocation_of
 from thermosharp.products.options import ThermalOptions
 from thermosharp.products.quality import Companions, ecostress_masks
 from thermosharp.scenes import ThermalScene
@@ -63,7 +64,12 @@ def open_ecostress(path: Path, name: GranuleName, options: ThermalOptions) -> Th
         masks,
         acquired=name.acquired,
         product=f"{name.product}.{name.collection:03d}",
-        provenance={"companions": companions_record(companions), "tags": tags_of(info)},
+        provenance={
+            "companions": companions_record(companions),
+            "tags": tags_of(info),
+            "derived": name.rest,
+            "geolocation": geolocation_of(path, name, info.tags),
+        },
     )
 
 

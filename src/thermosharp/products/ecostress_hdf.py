@@ -16,10 +16,12 @@ from thermosharp.products.assembly import build_scene, companions_record, trust_
 from thermosharp.products.companions import Layer
 from thermosharp.products.dates import date_in
 from thermosharp.products.filenames import GranuleName
+from thermosharp.products.geolocation import told_by
 from thermosharp.products.lst_rules import Packing
 from thermosharp.products.lst_scale import resolve_lst
 from thermosharp.products.options import ThermalOptions
 from thermosharp.products.quality import Companions, ecostress_masks
+from thermosharp.products.raster import MOST_PIXELS, too_large
 from thermosharp.scenes import ThermalScene
 
 #: Pixel of the global grid, degrees (ECOSTRESS L2 User Guide C3).
@@ -34,6 +36,7 @@ _LEAVES = {
 }
 _GRID = re.compile(r"GROUP=(GRID_\d+)\b(.*?)END_GROUP=\1\b", re.DOTALL)
 _RECORDED = {
+    "GeolocationAccuracyQA": "GeolocationAccuracyQA",
     "BuildID": "build_id",
     "PGEVersion": "build_id",
     "StartOrbitNumber": "orbit_number",
@@ -71,6 +74,8 @@ def open_gridded(path: Path, name: GranuleName | None, options: ThermalOptions) 
                 advice="give a GeoTIFF of the temperature, or the LSTE file of the scene",
             )
         lst = leaves["LST"]
+        if lst.size > MOST_PIXELS:
+            raise too_large(path, lst.shape)
         geobox = _geobox(path, leaves, lst)
         attributes = _attributes(lst)
         resolved = resolve_lst(
@@ -100,7 +105,11 @@ def open_gridded(path: Path, name: GranuleName | None, options: ThermalOptions) 
         masks,
         acquired=date_in(path.stem) if name is None else name.acquired,
         product="ECO_L2G_LSTE" if name is None else f"{name.product}.{name.collection:03d}",
-        provenance={"companions": companions_record(companions), "tags": tags},
+        provenance={
+            "companions": companions_record(companions),
+            "tags": tags,
+            "geolocation": told_by(tags),
+        },
     )
 
 

@@ -34,6 +34,8 @@ from thermosharp.products.samples import look_at
 #: defective, cloud shadow, cloud of medium and high probability, thin cirrus. ESA, Sentinel-2
 #: Level-2A product specification.
 SCL_INVALID = frozenset({0, 1, 3, 8, 9, 10})
+#: Of these, the ones whose rims are no view of the ground either.
+SCL_WIDENED = frozenset({3, 8, 9})
 #: dataMask of the Sentinel Hub: 0 where nothing was imaged.
 DATAMASK_INVALID = frozenset({0})
 
@@ -117,7 +119,15 @@ def _renamed(layer: Layer, names: Sequence[str]) -> Layer:
 
 def _masks(bands: Sequence[Band]) -> tuple[Mask, ...]:
     invalid = {"scl": SCL_INVALID, "datamask": DATAMASK_INVALID}
-    return tuple(Mask(band=band, invalid=invalid[band.name]) for band in bands)
+    widened = {"scl": SCL_WIDENED}
+    return tuple(
+        Mask(
+            band=band,
+            invalid=invalid[band.name],
+            widened=widened.get(band.name, frozenset()),
+        )
+        for band in bands
+    )
 
 
 def _only_masks(name: str) -> NothingFound:

@@ -41,6 +41,11 @@ class PredictorImage:
         What was noticed when it was found.
     more : tuple of PredictorImage
         Further images whose layers are brought onto this one's grid.
+    mask_margin : float
+        Metres by which clouds and shadows of a scene classification are widened; the command line
+        widens them, Python takes the classes as they are.
+    fix : frozenset of str
+        Faults to repair: ``S2_OFFSET``.
     """
 
     name: str
@@ -50,6 +55,8 @@ class PredictorImage:
     plan: Callable[[], Plan]
     findings: tuple[Finding, ...] = ()
     more: tuple["PredictorImage", ...] = ()
+    mask_margin: float = 0.0
+    fix: frozenset[str] = frozenset()
 
     def plus(self, further: Sequence["PredictorImage"]) -> "PredictorImage":
         """Return the image with the layers of further ones added, from any grid and CRS.
@@ -98,13 +105,13 @@ class PredictorImage:
         """
         window = _inside(window, self.geobox)
         images = (self, *self.more)
-        plans = [image.plan() for image in images]
+        plans = [image.plan().mended(self.fix) for image in images]
         shape = self.geobox[window].shape
         values = empty((sum(len(plan.order) for plan in plans), *shape), np.float32)
         findings, place = list(self.findings), 0
         for plan in plans:
             into = values[place : place + len(plan.order)]
-            findings.extend(plan.read(self.geobox, window, into))
+            findings.extend(plan.read(self.geobox, window, into, self.mask_margin))
             place += len(plan.order)
         told, *more = (image._provenance(plan) for image, plan in zip(images, plans, strict=True))
         return PredictorStack(

@@ -1,15 +1,17 @@
 """What to read from which file, and what the stored numbers mean: the plan of a predictor image."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from scipy import ndimage
 
 from thermosharp.findings import Finding
+from thermosharp.geodesy import pixel_side
 from thermosharp.products import raster, warp
 from thermosharp.products.raster import RasterInfo
 from thermosharp.scenes import Window
@@ -18,6 +20,8 @@ from thermosharp.storage import release
 #: Target rows read at a time: whole blocks of most GeoTIFFs, and of JPEG 2000 as Sentinel-2 has it.
 _STRIP, _TALL_STRIP = 512, 1024
 
+#: Added to digital numbers of Sentinel-2 since processing baseline 04.00.
+S2_OFFSET = 1000
 #: No layer holds numbers as large; programs fill with the largest of float32 or float64.
 HUGE = 1e30
 #: Fill of reflectance in uint16: no surface reflects as much in all bands.
@@ -183,24 +187,42 @@ class Mask:
         Classes whose pixels are missing in every predictor.
     unseen : int
         Class of pixels that were not imaged; they do not count as masked.
+    widened : frozenset of int
+        Classes whose rims are not trusted either: clouds and shadows are drawn too small.
     """
 
     band: Band
     invalid: frozenset[int]
     unseen: int = 0
+    widened: frozenset[int] = frozenset()
 
-    def onto(self, target: GeoBox, window: Window) -> tuple[NDArray[np.bool_], int, int]:
+    def onto(
+        self, target: GeoBox, window: Window, margin: float = 0.0
+    ) -> tuple[NDArray[np.bool_], int, int]:
         """Mark the untrusted pixels ``(y, x)`` of a window; count those imaged, of them and in all.
 
         Nearest neighbour: classes have no mean. Where the mask does not reach, nothing is known
-        and nothing is trusted.
+        and nothing is trusted. Rims are `margin` metres wide.
         """
         layer = Layer(bands=(self.band,))
-        classes = warp.carry(layer.read, layer.geobox, target, window=window, method="nearest")[0]
+        reach = round(margin / pixel_side(target)) if margin and self.widened else 0
+        rows, cols = (
+            slice(max(0, part.start - reach), min(size, part.stop + reach))
+            for part, size in zip(window, target.shape, strict=True)
+        )
+        wide = rows, cols
+        classes = warp.carry(layer.read, layer.geobox, target, window=wide, method="nearest")[0]
         seen = np.isfinite(classes) & (classes != self.unseen)
         untrusted = np.isin(classes, list(self.invalid))
-        masked = int((untrusted & seen).sum())
-        return untrusted | ~np.isfinite(classes), masked, int(seen.sum())
+        clouds = np.isin(classes, list(self.widened))
+        if reach and clouds.any():
+            untrusted |= ndimage.distance_transform_edt(~clouds) <= reach
+        inner = tuple(
+            slice(part.start - whole.start, part.stop - whole.start)
+            for part, whole in zip(window, wide, strict=True)
+        )
+        untrusted, seen, known = untrusted[inner], seen[inner], np.isfinite(classes[inner])
+        return untrusted | ~known, int((untrusted & seen).sum()), int(seen.sum())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,12 +246,43 @@ class Plan:
     decoding: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
+    def mended(self, fix: frozenset[str]) -> "Plan":
+        """Take a suspected offset of Sentinel-2 off, if ``S2_OFFSET`` is asked for."""
+        found = next((found for found in self.findings if found.code == "S2_OFFSET"), None)
+        if found is None or found.code not in fix:
+            return self
+        layers = tuple(
+            replace(
+                layer,
+                bands=tuple(
+                    replace(band, offset=band.offset - S2_OFFSET * band.scale)
+                    if band.spectral
+                    else band
+                    for band in layer.bands
+                ),
+            )
+            for layer in self.layers
+        )
+        told = replace(
+            found,
+            severity="repaired",
+            message=f"{found.message}; {S2_OFFSET} taken off, as asked for",
+            advice="",
+        )
+        findings = tuple(told if other is found else other for other in self.findings)
+        return replace(self, layers=layers, findings=findings)
+
     def read(
-        self, target: GeoBox, window: Window, into: NDArray[np.float32]
+        self,
+        target: GeoBox,
+        window: Window,
+        into: NDArray[np.float32],
+        mask_margin: float = 0.0,
     ) -> tuple[Finding, ...]:
         """Read all bands on a window of the target grid, and say what was noticed.
 
-        Strip by strip, `into` an array (band, y, x).
+        Strip by strip, `into` an array (band, y, x). Clouds and shadows are widened by
+        `mask_margin` metres.
         """
         counts = [[0, 0] for _ in self.masks]  # of one file there can be several
         for strip in _strips(window[0], self._strip):
@@ -238,7 +291,7 @@ class Plan:
                 places = [self.order.index(band.name) for band in layer.bands]
                 into[places, rows] = layer.onto(target, (strip, window[1]))
             for mask, count in zip(self.masks, counts, strict=True):
-                untrusted, masked, seen = mask.onto(target, (strip, window[1]))
+                untrusted, masked, seen = mask.onto(target, (strip, window[1]), mask_margin)
                 into[:, rows][:, untrusted] = np.nan
                 count[0], count[1] = count[0] + masked, count[1] + seen
             release(into)

@@ -1,16 +1,17 @@
 """What a user may say about how a thermal image is to be read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
 from thermosharp.errors import UsageError
 from thermosharp.products.lst_rules import Units
+from thermosharp.thresholds import Thresholds
 
 QC_LEVELS = ("best", "nominal")
 
-#: Faults of LST that can be repaired on demand.
-FIXES = ("LST_SCALED_TWICE", "LST_TUTORIAL_BIAS")
+#: Faults that can be repaired on demand.
+FIXES = ("LST_SCALED_TWICE", "LST_TUTORIAL_BIAS", "S2_OFFSET")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ class ThermalOptions:
     water_dir: Path | None = None
     fix: frozenset[str] = frozenset()
     name: str | None = None
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
     def __post_init__(self) -> None:
         if self.units not in get_args(Units):

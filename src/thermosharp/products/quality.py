@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from thermosharp.findings import Finding
 from thermosharp.products.companions import Layer
+from thermosharp.products.qc_content import disagreement
 
 Mask = NDArray[np.bool_]
 
@@ -122,12 +123,15 @@ def ecostress_masks(
     finite = np.isfinite(lst)
     usable, observed = finite.copy(), finite.copy()
     cloud, unknown = _cloud(companions, collection)
+    water = _water(companions.water)
+    findings = list(_findings(companions, cloud is not None))
     if companions.qc is not None:
         words = _words(companions.qc)
         level = field(words, 1, 0)
         usable &= np.isin(level, mandatory)
         produced = (level != 3) & (words != 0)
         observed |= produced if unknown is None else produced & ~unknown
+        findings.extend(disagreement(finite, level != 3, words != NO_QC))
     if cloud is not None:
         usable &= ~cloud
         observed |= cloud
@@ -137,10 +141,10 @@ def ecostress_masks(
         usable=usable,
         observed=observed,
         cloud=cloud,
-        water=_water(companions.water),
+        water=water,
         weight=_weight(usable, companions),
         lst_error=_lst_error(companions.lst_error),
-        findings=_findings(companions, cloud is not None),
+        findings=tuple(findings),
     )
 
 

@@ -20,11 +20,21 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from thermosharp.errors import MissingCRS, UnreadableFile, UsageError
+from thermosharp.errors import (
+    FileTooLarge,
+    MissingCRS,
+    UnreadableFile,
+    UnsupportedProduct,
+    UsageError,
+)
 from thermosharp.scenes import Window
 
 #: A band with one of these has no mask besides what its numbers, or the alpha band, say.
 _NO_MASK = frozenset({MaskFlags.all_valid, MaskFlags.nodata, MaskFlags.alpha})
+
+#: Most pixels of an image that is read whole, and of all bands of a window: a Landsat scene has 60
+#: million, a Sentinel-2 tile 30 million in a band.
+MOST_PIXELS, MOST_IN_WINDOW = 250_000_000, 1_200_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +128,8 @@ def inspect(path: Path) -> RasterInfo:
         The file does not exist.
     UnreadableFile
         It is no raster, or damaged.
+    UnsupportedProduct
+        It holds complex numbers.
     MissingCRS
         It carries no coordinate reference system, or no geotransform.
     """
@@ -130,6 +142,13 @@ def inspect(path: Path) -> RasterInfo:
                 if dataset.subdatasets
                 else "an empty container",
                 advice="export the layer you mean as a GeoTIFF",
+            )
+        if dataset.dtypes[0].startswith("complex"):
+            raise UnsupportedProduct(
+                f"{path.name} holds complex numbers",
+                expected="real numbers: temperatures or reflectance",
+                came=dataset.dtypes[0],
+                advice="give the product itself, not a radar or Fourier image",
             )
         if dataset.crs is None or dataset.transform.is_identity:
             missing = "coordinate reference system" if dataset.crs is None else "geotransform"
@@ -173,10 +192,31 @@ def read(
     ------
     UnreadableFile
         The file is damaged or cut short.
+    FileTooLarge
+        There are more pixels than fit into memory.
     """
+    _must_fit(info, window, len(bands) if bands is not None else info.count)
     with _opened(info.path) as dataset:
         values: NDArray[Any] = dataset.read(_listed(bands), window=_rasterio(window))
     return values
+
+
+def _must_fit(info: RasterInfo, window: Window | None, bands: int) -> None:
+    """Refuse what a header claims but no memory holds: a few kilobytes can say a terabyte."""
+    rows, cols = info.geobox.shape if window is None else info.geobox[window].shape
+    if rows * cols * bands > (MOST_PIXELS if window is None else MOST_IN_WINDOW):
+        raise too_large(info.path, (rows, cols))
+
+
+def too_large(path: Path, shape: tuple[int, ...]) -> FileTooLarge:
+    """Return the refusal of a file that claims more pixels than fit into memory."""
+    return FileTooLarge(
+        f"{path.name} is too large",
+        expected=f"at most {MOST_PIXELS / 1e6:.0f} million pixels to read at once",
+        came=" x ".join(map(str, shape)) + " pixels",
+        advice="cut out the part you need, with `gdal_translate -projwin` for instance; if no "
+        "image of this size was expected, the file is damaged",
+    )
 
 
 def masked(

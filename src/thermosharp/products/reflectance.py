@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thermosharp.findings import Finding
-from thermosharp.products.bands import SENTINEL2, TUTORIAL_10M, TUTORIAL_20M, code_of
+from thermosharp.products.bands import SENTINEL2, TUTORIAL_10M, TUTORIAL_20M
 from thermosharp.products.dates import day_of
 from thermosharp.products.layers import Band
 from thermosharp.products.samples import USUAL_FILLS, look_at, undeclared_fill
@@ -226,13 +226,13 @@ def _hidden_offset(
         return ()
     return (
         Finding(
-            code="S2_OFFSET_SUSPECTED",
+            code="S2_OFFSET",
             severity="warning",
             message=f"Only {low:.1%} of the visible digital numbers are below 1000. Sentinel-2 "
             "images of processing baseline 04.00 and later carry an offset of 1000, which seems "
             "not to have been taken off: reflectance would be 0.1 too high",
-            advice="use the SAFE folder, which tells its offset, or take 1000 off "
-            f"{' '.join(code_of(band.name) or band.name for band in bands[:3])}... yourself",
+            advice="take it off with `--fix S2_OFFSET`, or use the SAFE folder, which tells its "
+            "offset",
             measured=low,
         ),
     )

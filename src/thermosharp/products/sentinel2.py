@@ -27,7 +27,7 @@ from thermosharp.products.bands import (
     BandChoice,
     code_of,
 )
-from thermosharp.products.geotiffs import SCL_INVALID
+from thermosharp.products.geotiffs import SCL_INVALID, SCL_WIDENED
 from thermosharp.products.images import PredictorImage
 from thermosharp.products.layers import Band, Layer, Mask, Plan
 from thermosharp.products.raster import inspect
@@ -248,7 +248,10 @@ def _plan(metadata: Metadata, chosen: Mapping[str, Path], scl: Path | None) -> P
         for code, path in chosen.items()
     )
     order = tuple(SENTINEL2[code] for code in chosen)
-    masks = () if scl is None else (Mask(band=Band(info=inspect(scl)), invalid=SCL_INVALID),)
+    masks: tuple[Mask, ...] = ()
+    if scl is not None:
+        band = Band(info=inspect(scl))
+        masks = (Mask(band=band, invalid=SCL_INVALID, widened=SCL_WIDENED),)
     return Plan(
         layers=layers,
         order=order,

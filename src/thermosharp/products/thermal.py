@@ -188,7 +188,7 @@ def find_thermal(path: str | Path) -> list[Path]:
     """
     path = Path(path)
     if path.is_file():
-        if _is_ours(path):
+        if is_own_output(path):
             raise UnsupportedProduct(
                 f"{path.name} is thermosharp's own output",
                 expected="LST as the satellite product delivers it",
@@ -213,7 +213,7 @@ def _thermal_files(folder: Path) -> list[Path]:
     return [file for file in files if _parse(file) is None and _one_band(file)]
 
 
-def _is_ours(file: Path) -> bool:
+def is_own_output(file: Path) -> bool:
     """Tell thermosharp's outputs by name, and renamed ones by the tag they carry."""
     if file.stem.endswith(OUR_OUTPUTS):
         return True

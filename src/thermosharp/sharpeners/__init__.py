@@ -1,5 +1,6 @@
 """One module per sharpening method, all with the contract of :class:`Sharpener`."""
 
+from dataclasses import replace
 from typing import Any
 
 from thermosharp.errors import UsageError
@@ -41,6 +42,7 @@ def sharpen(
     *,
     method: str | Sharpener = DEFAULT_METHOD,
     conserve: bool = True,
+    register: bool = False,
     **options: Any,
 ) -> SharpenedScene:
     """Sharpen a thermal image to the scale of its predictors.
@@ -55,6 +57,10 @@ def sharpen(
         own making.
     conserve : bool
         Hold the area means, in radiance, to the observed image.
+    register : bool
+        Move the coarse grid to where the predictors say it lies, if that is certain; see
+        :func:`thermosharp.coregister.register`. Off: the scene is taken to lie where it says. (The
+        command line asks for it unless told not to.)
     **options
         For the method's constructor, such as ``window`` or ``random_state`` of ``dms``.
 
@@ -76,7 +82,14 @@ def sharpen(
     >>> fine = ts.open_predictors("S2_20m_2023-07-14.tif")
     >>> sharp = ts.sharpen(thermal, fine)  # doctest: +SKIP
     """
-    return make_sharpener(method, **options).sharpen(thermal, predictors, conserve=conserve)
+    sharpener = make_sharpener(method, **options)
+    if not register:
+        return sharpener.sharpen(thermal, predictors, conserve=conserve)
+    from thermosharp.coregister import register as find_place
+
+    found = find_place(thermal, predictors)
+    scene = replace(found.thermal, findings=(*found.thermal.findings, *found.findings))
+    return sharpener.sharpen(scene, predictors, conserve=conserve, box=found.box)
 
 
 def make_sharpener(method: str | Sharpener, **options: Any) -> Sharpener:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from thermosharp.conservation import Correction, Ledger, Tally
 from thermosharp.errors import TooFewPixels
@@ -150,7 +151,12 @@ class Sharpener(Parameterized, ABC):
         return map(work, [pair.strip(slice(0, pair.fine.shape[0]))])
 
     def sharpen(
-        self, thermal: ThermalScene, predictors: Predictors, *, conserve: bool = True
+        self,
+        thermal: ThermalScene,
+        predictors: Predictors,
+        *,
+        conserve: bool = True,
+        box: int = 1,
     ) -> SharpenedScene:
         """Sharpen a thermal image.
 
@@ -162,6 +168,9 @@ class Sharpener(Parameterized, ABC):
         conserve : bool
             Correct the prediction so that its area means in radiance are the observed image.
             Without it the residual stays in the result.
+        box : int
+            Side, in coarse pixels, of the box over which means are held. Where registration is
+            doubtful 3 is better than 1 (Xue et al. 2020).
 
         Returns
         -------
@@ -177,7 +186,8 @@ class Sharpener(Parameterized, ABC):
             before = after = ledger.residual(observed, usable)
         with _timed(seconds, "conserve"):
             if conserve:
-                correction = ledger.correction(observed, usable, rounds=self.smooth_rounds)
+                wanted = observed if box == 1 else _relaxed(observed, before, box)
+                correction = ledger.correction(wanted, usable, rounds=self.smooth_rounds)
                 after = ledger.residual(observed, usable, _corrected(lst, pair, correction))
             written, extrapolated = _counts(lst, pair, observed[usable])
         coverage = np.where(usable, self.coverage_, 0)
@@ -202,7 +212,7 @@ class Sharpener(Parameterized, ABC):
             uncertainty=None if uncertainty is None else raster(uncertainty, pair.fine, units="K"),
             thermal=thermal,
             method=self.name,
-            settings={**_plain(self.get_params(deep=False)), "conserve": conserve},
+            settings={**_plain(self.get_params(deep=False)), "conserve": conserve, "box": box},
             diagnostics=diagnostics,
             predictors={
                 "name": predictors.name,
@@ -278,6 +288,20 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     yield
     seconds[stage] = round(time.perf_counter() - start, 3)
     logger.debug("%s took %.2f s", stage, seconds[stage])
+
+
+def _relaxed(observed: Array, residual: Array, box: int) -> Array:
+    """Temperatures to hold, K ``(y, x)``, so that only means over boxes come out as observed.
+
+    What a prediction lacks in each pixel gives way to the mean of it over the ``box x box`` around.
+    """
+    known = np.isfinite(residual)
+    share = ndimage.uniform_filter(known.astype(np.float64), box, mode="constant")
+    total = ndimage.uniform_filter(np.where(known, residual, 0.0), box, mode="constant")
+    relaxed: Array = np.where(
+        known, observed - residual + total / np.maximum(share, 1e-9), observed
+    )
+    return relaxed
 
 
 def _mean(values: Array) -> float:

@@ -9,7 +9,8 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,7 +44,13 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
-def write_files(folder: Path, contents: Mapping[str, bytes | BinaryIO]) -> list[Path]:
+def write_files(
+    folder: Path,
+    contents: Mapping[str, bytes | BinaryIO],
+    *,
+    remove: Iterable[str] = (),
+    guard: AbstractContextManager[None] | None = None,
+) -> list[Path]:
     """Write several files into a folder: all of them, or none.
 
     All contents reach the disk under hidden names before the first one gets its final name, so
@@ -55,6 +62,10 @@ def write_files(folder: Path, contents: Mapping[str, bytes | BinaryIO]) -> list[
         Must exist.
     contents : mapping of str to bytes or file
         What each file, by its final name, shall hold; of an open file all of it, which is closed.
+    remove : iterable of str
+        Names of older files that go away first, once all contents are on the disk.
+    guard : context manager, optional
+        Held while files get their names, which takes a moment; writing them may take minutes.
 
     Returns
     -------
@@ -72,12 +83,15 @@ def write_files(folder: Path, contents: Mapping[str, bytes | BinaryIO]) -> list[
             hidden = folder / _hidden_name()
             staged[folder / name] = hidden
             _write_synced(hidden, content)
-        for final, hidden in staged.items():
-            name = final.name
-            hidden.replace(final)
+        with guard or nullcontext():
+            for name in remove:
+                (folder / name).unlink(missing_ok=True)
+            for final, hidden in staged.items():
+                name = final.name
+                hidden.replace(final)
     except OSError as error:
         raise WriteFailed(
-            f"{name} could not be written to {folder}",
+            f"{name} could not be written to {folder}, or replaced there",
             came=cause(error),
             advice="free disk space, choose another output folder, or close the program that "
             "has the file open; then run again",

@@ -10,10 +10,10 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from thermosharp.errors import WriteFailed
 from thermosharp.scenes import SharpenedScene
 from thermosharp.writing.cog import IN_MEMORY, cog_bytes, cog_file
-from thermosharp.writing.files import cause, check_writable, write_files
+from thermosharp.writing.files import check_writable, write_files
+from thermosharp.writing.lock import locked
 from thermosharp.writing.record import json_bytes, version, versions
 
 
@@ -79,11 +79,10 @@ def write_scene(
     about = {**_about(sharp, extra or {}), "files": [*contents, record]}
     contents[record] = json_bytes(about)
     # A JSON of an earlier run would vouch for a mixture of old and new, were we cut off half-way.
-    _remove(folder / record)
+    older = [record]
     if sharp.uncertainty is None:
-        _remove(folder / uncertainty)
-        _remove((folder / uncertainty).with_suffix(".qml"))
-    return write_files(folder, contents)
+        older += [uncertainty, str(Path(uncertainty).with_suffix(".qml"))]
+    return write_files(folder, contents, remove=older, guard=locked(folder))
 
 
 def finished(folder: Path, name: str) -> dict[str, Any] | None:
@@ -95,17 +94,6 @@ def finished(folder: Path, name: str) -> dict[str, Any] | None:
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return record if complete else None
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise WriteFailed(
-            f"{path} of an earlier run cannot be replaced",
-            came=cause(error),
-            advice="close the program that has it open, or choose another output folder",
-        ) from error
 
 
 def _about(sharp: SharpenedScene, run: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from thermosharp.scenes import SharpenedScene
 from thermosharp.writing.files import check_writable, write_files
+from thermosharp.writing.lock import locked
 from thermosharp.writing.record import plain
 
 log = logging.getLogger(__name__)
@@ -91,15 +92,16 @@ def write_summary(folder: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     """
     check_writable(folder)
     path = folder / "summary.csv"
-    merged = {row["scene"]: row for row in _earlier_rows(path)}
-    for row in rows:
-        cells = {column: _cell(row.get(column)) for column in SUMMARY_COLUMNS}
-        merged[cells["scene"]] = cells
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, SUMMARY_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(merged.values())
-    write_files(folder, {path.name: table.getvalue().encode("utf-8", "backslashreplace")})
+    with locked(folder):
+        merged = {row["scene"]: row for row in _earlier_rows(path)}
+        for row in rows:
+            cells = {column: _cell(row.get(column)) for column in SUMMARY_COLUMNS}
+            merged[cells["scene"]] = cells
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, SUMMARY_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(merged.values())
+        write_files(folder, {path.name: table.getvalue().encode("utf-8", "backslashreplace")})
     return path
 
 
