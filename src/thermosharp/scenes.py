@@ -205,7 +205,8 @@ class Diagnostics:
     extrapolated : float
         Share of fine pixels outside the range of temperatures observed, +-5 K.
     seconds : mapping of str to float
-        Time each stage took.
+        Time each stage took: `fit`, `predict` and `conserve`; in a run from files also `open`,
+        `read`, `check` and `expect` (the error one scale up).
     """
 
     coarse_usable: int

@@ -20,6 +20,7 @@ from thermosharp.products.dates import date_in
 from thermosharp.products.images import PredictorImage
 from thermosharp.products.options import ThermalOptions
 from thermosharp.sharpeners import DEFAULT_METHOD, make_sharpener
+from thermosharp.stages import timed
 from thermosharp.vetting import vet, vet_result
 from thermosharp.writing import check_writable, finished, summary_row, write_scene, write_summary
 from thermosharp.writing.record import plain
@@ -239,10 +240,11 @@ class SharpenRun:
         self, name: str, path: Path, images: list[PredictorImage], about: dict[str, Any]
     ) -> Outcome:
         options, start = self.options, time.perf_counter()
-        read = replace(options.thermal, name=name)
-        pair = open_pair(
-            path, images, thermal=read, extent=options.extent, register=options.register
-        )
+        read, seconds = replace(options.thermal, name=name), dict[str, float]()
+        with timed(seconds, "open"):
+            pair = open_pair(
+                path, images, thermal=read, extent=options.extent, register=options.register
+            )
         inputs = seen(path, options.thermal, pair.image)
         about |= {"acquired": pair.thermal.acquired, "predictors": pair.image.name}
         if pair.usable_fraction < options.min_usable:
@@ -250,17 +252,22 @@ class SharpenRun:
         if options.extent.output != "overlap":  # refused before the work, not after it
             output_geobox(pair.image.geobox, pair.coarse, options.extent)
         method = make_sharpener(options.method, **options.method_options)
-        predictors = pair.predictors()
+        with timed(seconds, "read"):
+            predictors = pair.predictors()
         limits = options.thermal.thresholds
-        trusted = vet(
-            pair, predictors, thresholds=limits, register=options.register, force=options.force
-        )
+        with timed(seconds, "check"):
+            trusted = vet(
+                pair, predictors, thresholds=limits, register=options.register, force=options.force
+            )
         sharp = method.sharpen(trusted.thermal, trusted.predictors, box=trusted.box)
         sharp = vet_result(sharp, trusted, limits, force=options.force)
-        expected = expected_rmse(
-            method, trusted.thermal, predictors, pair=method.pair_,
-            uncertainty=None if sharp.uncertainty is None else sharp.uncertainty.values,
-        )  # fmt: skip
+        with timed(seconds, "expect"):
+            expected = expected_rmse(
+                method, trusted.thermal, predictors, pair=method.pair_,
+                uncertainty=None if sharp.uncertainty is None else sharp.uncertainty.values,
+            )  # fmt: skip
+        stages = {**seconds, **sharp.diagnostics.seconds}
+        sharp = replace(sharp, diagnostics=replace(sharp.diagnostics, seconds=stages))
         sharp = place(sharp, pair.image.geobox, pair.coarse, options.extent)
         row = {
             **summary_row(sharp),
@@ -273,7 +280,8 @@ class SharpenRun:
         told["seen"] = inputs
         told["registration"] = trusted.registration and trusted.registration.to_dict()
         run = {**told, "options": options.told(), "summary": row}
-        write_scene(sharp, options.output, extra=run, celsius=options.celsius)
+        with timed(seconds, "write"):
+            write_scene(sharp, options.output, extra=run, celsius=options.celsius)
         return Outcome(name=name, status="done", row=row, findings=sharp.findings)
 
 

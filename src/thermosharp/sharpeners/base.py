@@ -1,16 +1,12 @@
 """The contract of every sharpening method, and the steps they share."""
 
-import logging
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from thermosharp.conservation import Correction, Ledger, Tally
 from thermosharp.errors import TooFewPixels
@@ -25,12 +21,12 @@ from thermosharp.scenes import (
     raster,
 )
 from thermosharp.sharpeners.samples import EVERY
+from thermosharp.stages import timed
 from thermosharp.storage import empty, release
 from thermosharp.threads import in_threads
 
 Result = TypeVar("Result")
 Array = NDArray[Any]
-logger = logging.getLogger(__name__)
 
 #: Fewest coarse pixels that any method works with.
 MIN_SAMPLES = 10
@@ -178,13 +174,13 @@ class Sharpener(Parameterized, ABC):
             On the predictors' grid.
         """
         seconds: dict[str, float] = {}
-        with _timed(seconds, "fit"):
+        with timed(seconds, "fit"):
             self.fit(thermal, predictors)
         pair, usable, observed = self.pair_, thermal.usable.values, thermal.lst.values
-        with _timed(seconds, "predict"):
+        with timed(seconds, "predict"):
             lst, uncertainty, ledger = self._guess(thermal, predictors)
             before = after = ledger.residual(observed, usable)
-        with _timed(seconds, "conserve"):
+        with timed(seconds, "conserve"):
             if conserve:
                 wanted = observed if box == 1 else _relaxed(observed, before, box)
                 correction = ledger.correction(wanted, usable, rounds=self.smooth_rounds)
@@ -280,14 +276,6 @@ def _counts(lst: Array, pair: GridPair, observed: Array) -> tuple[int, float]:
         written, outside = written + inside, outside + beyond
         release(lst)
     return written, outside / max(written, 1)
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[stage] = round(time.perf_counter() - start, 3)
-    logger.debug("%s took %.2f s", stage, seconds[stage])
 
 
 def _relaxed(observed: Array, residual: Array, box: int) -> Array:
