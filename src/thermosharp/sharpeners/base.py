@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from thermosharp.conservation import Correction, Ledger, Tally
 from thermosharp.errors import TooFewPixels
