@@ -11,13 +11,15 @@ from sklearn.linear_model import LinearRegression
 
 from scenes_for_tests import geobox, known_scene, predictor_stack, rmse, thermal_scene
 from thermosharp.errors import MissingBands, NothingToLearn, TooFewPixels, UsageError
+from thermosharp.forest import _binned
 from thermosharp.grids import GridPair
+from thermosharp.kernels.trees import MAX_BINS, grow_tree
 from thermosharp.radiometry import to_kelvin, to_radiance
 from thermosharp.regression import LeafLinearForest
 from thermosharp.scenes import raster
 from thermosharp.sharpeners import DMS, METHODS, Bicubic, TsHARP, sharpen
 from thermosharp.sharpeners.dms import _drawn, homogeneity_weight
-from thermosharp.sharpeners.samples import coarsen
+from thermosharp.sharpeners.samples import coarsen, moments_of
 from thermosharp.sharpeners.tiles import reached
 from thermosharp.sharpeners.tsharp import bare_fraction
 from thermosharp.sharpeners.windows import Feathered
@@ -190,6 +192,51 @@ def test_windows_of_trees_are_what_forests_one_by_one_are():
         twin += np.stack([feather * predicted, feather])
     np.testing.assert_allclose(image.weight, twin[1], atol=1e-9)
     np.testing.assert_allclose(image.total, twin[0], rtol=1e-9)
+
+
+def test_windows_learn_what_trees_of_their_own_pixels_learn(monkeypatch):
+    """The compiled loop over windows against one tree at a time, on the same bootstrap samples."""
+    monkeypatch.setattr("thermosharp.sharpeners.windows.WINDOW_BINS", MAX_BINS)
+    thermal, fine, _ = known_scene(noise=0.2, holes=0.1)
+    method = DMS(window=12).fit(thermal, fine)
+    samples = coarsen(method.pair_, fine, thermal.usable.values)
+    weight, forests = homogeneity_weight(samples), method.local_
+    seeds = np.random.SeedSequence([0, 1]).generate_state(len(forests.tiles))
+    for k, tile in enumerate(forests.tiles):
+        window = tile.inside(thermal.geobox.shape)
+        here = thermal.usable.values[window]
+        X = np.ascontiguousarray(samples.means[(slice(None), *window)][:, here].T)
+        y, trust = thermal.lst.values[window][here], weight[window][here]
+        random = np.random.RandomState(seeds[k])
+        for t in range(10):
+            drawn = np.bincount(random.randint(0, len(y), len(y)), minlength=len(y))
+            left, right, feature = np.zeros((3, 19), np.int32)
+            threshold, models = np.zeros(19), np.zeros((19, 7))
+            grow_tree(
+                X, *_binned(X), y, trust * drawn, drawn, X.std(axis=0), 10, 10, 0.1, 0.25,
+                left, right, feature, threshold, models,
+            )  # fmt: skip
+            np.testing.assert_array_equal(forests.left[k, t], left)
+            np.testing.assert_allclose(forests.threshold[k, t], threshold)
+            np.testing.assert_allclose(forests.models[k, t], models, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("coarse", [geobox((24, 22), 70.0, (400_014.0, 3_759_994.0)),
+                                    geobox((20, 18), 80.0)])  # fmt: skip
+def test_moments_are_what_the_operator_sums(coarse):
+    rng = np.random.default_rng(0)
+    pair = GridPair(coarse, geobox((70, 66), 20.0))
+    layers = rng.normal(5, 1, (3, 70, 66)).astype(np.float32)
+    layers[1, 20:30, 10:40] = np.nan
+    valid = np.isfinite(layers).all(axis=0)
+    level = np.array([5.0, 0.0, -1.0])
+    strip = pair.strip(slice(0, 70))
+    share, total, square = moments_of(strip, layers, level)
+    np.testing.assert_allclose(share, strip.overlap.total(valid.astype(float)), atol=1e-9)
+    for k in range(3):
+        centred = np.where(valid, layers[k] - level[k], 0)
+        np.testing.assert_allclose(total[k], strip.overlap.total(centred), atol=1e-6)
+        np.testing.assert_allclose(square[k], strip.overlap.total(centred**2), atol=1e-5)
 
 
 def test_residual_stays_without_conservation():

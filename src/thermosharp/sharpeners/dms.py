@@ -110,7 +110,8 @@ class DMS(Sharpener):
         if self.local_ is None:
             return None
         trained = pixels.trained
-        layers = np.where(trained, pixels.means, np.nan).astype(np.float32)
+        layers = pixels.means.astype(np.float32)
+        layers[:, ~trained] = np.nan
         rows, cols = (np.arange(n, dtype=np.float64) for n in trained.shape)
         everywhere, image = _predict_with(self.global_, layers), Feathered.over(trained.shape)
         parts = parts_of(self.local_.tiles, trained.shape)

@@ -147,7 +147,7 @@ def moments_of(strip: Strip, layers: Array, level: Array) -> tuple[Array, Array,
         y, x = overlap.axes
         moments(layers, level, y.first, y.share, x.first, x.share, share, total, square)
         return share, total, square
-    valid = np.isfinite(layers).all(axis=0)
+    valid = np.logical_and.reduce(np.isfinite(layers), axis=0)
     centred: list[Array] = [
         np.where(valid, band - middle, 0) for band, middle in zip(layers, level, strict=True)
     ]
