@@ -17,6 +17,7 @@ from thermosharp.grids import MIN_COVERAGE, GridPair, Strip
 from thermosharp.overlap import GeneralOverlap, SeparableOverlap, general_overlap
 from thermosharp.radiometry import to_kelvin, to_radiance
 from thermosharp.scenes import Window
+from thermosharp.storage import release, zeros
 
 Array = NDArray[Any]
 
@@ -249,10 +250,12 @@ def conserve(
 
 
 def _add(stencil: Stencil, part: Stencil, window: Window, shape: tuple[int, ...]) -> None:
+    new = [offset for offset in part if offset not in stencil]
+    if new:  # in single precision, for there are many
+        stencil.update(zip(new, zeros((len(new), *shape), np.float32), strict=True))
     for offset, weights in part.items():
-        if offset not in stencil:
-            stencil[offset] = np.zeros(shape, np.float32)  # of single precision: there are many
         stencil[offset][window] += weights
+        release(stencil[offset])
 
 
 def _apply(stencil: Stencil, image: Array) -> Array:
@@ -265,6 +268,7 @@ def _apply(stencil: Stencil, image: Array) -> Array:
         term = scratch[rows, cols]
         np.multiply(weights[rows, cols], image[other_rows, other_cols], out=term)
         result[rows, cols] += term
+        release(weights)
     return result
 
 

@@ -51,6 +51,14 @@ def empty(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
     return np.frombuffer(pages, kind).reshape(shape)
 
 
+def zeros(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
+    """Make an array of zeros, as :func:`empty` does."""
+    array = empty(shape, dtype)
+    if not in_file(array):  # a new file holds nothing else
+        array[...] = 0
+    return array
+
+
 def in_file(array: NDArray[Any]) -> bool:
     """Tell whether an array, or what it is a part of, lives in a file of :func:`empty`."""
     return _pages(array) is not None

@@ -11,6 +11,7 @@ from thermosharp.errors import NothingToLearn
 from thermosharp.grids import GridPair, Strip
 from thermosharp.overlap import SeparableOverlap
 from thermosharp.scenes import Predictors, Window
+from thermosharp.storage import release, zeros
 from thermosharp.threads import in_threads
 
 Array = NDArray[Any]
@@ -80,6 +81,7 @@ def coarsen(pair: GridPair, predictors: Predictors, trained: Array) -> CoarseSam
     varies = []
     for band, various in enumerate(in_threads(work, range(len(means)))):
         heterogeneity += spreads[band]
+        release(spreads)
         varies.append(various)
     if not any(varies):
         raise NothingToLearn(
@@ -103,11 +105,12 @@ def _sums(pair: GridPair, predictors: Predictors) -> tuple[Array, Array, Array, 
         return strip.window, *moments_of(strip, layers_of(predictors, strip.rows), level)
 
     share = np.zeros(pair.coarse.shape)
-    total, square = np.zeros((2, len(level), *share.shape))
+    total, square = zeros((2, len(level), *share.shape), np.float64)
     for window, part, first, second in in_threads(work, pair.strips()):
         share[window] += part
         total[(EVERY, *window)] += first
         square[(EVERY, *window)] += second
+        release(total)
     return share, total, square, level
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from thermosharp.forest import Forest
 from thermosharp.sharpeners.tiles import Tile, tiles
-from thermosharp.storage import empty, release
+from thermosharp.storage import release, zeros
 from thermosharp.threads import in_threads
 
 Array = NDArray[Any]
@@ -123,14 +123,13 @@ class WindowForests:
 
         shape = len(tiles), like.n_estimators, 2 * like.max_leaf_nodes - 1
         left, right, feature = np.zeros((3, *shape), np.int32)
-        threshold, models = np.zeros(shape), empty((*shape, len(pixels.means) + 3), np.float64)
+        threshold, models = np.zeros(shape), zeros((*shape, len(pixels.means) + 3), np.float64)
         windows = _corners([tile.inside(pixels.trained.shape) for tile in tiles])
         # A seed of its own for each window: what one draws does not move the next.
         seeds = np.random.SeedSequence([seed, 1]).generate_state(len(tiles)).astype(np.int64)
 
         def grow(start: int) -> None:
             some = slice(start, start + BATCH)
-            models[some] = 0
             grow_windows(
                 pixels.means, pixels.observed, pixels.weight, pixels.trained,
                 windows[some], seeds[some], WINDOW_BINS, like.max_leaf_nodes,
