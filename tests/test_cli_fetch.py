@@ -200,12 +200,14 @@ def test_where_nothing_is_clear_the_clearest_is_used(world):
     world.earthdata.tile("20230712T081442")
     for day, edge in ((date(2023, 7, 11), -500), (date(2023, 7, 14), -1000)):
         world.archive.sentinel2(day, cloudy={day: edge})
-    world.campaign("--min-usable", "0")
+    words = ["--min-usable", "0", "--force", "PREDICTORS_MASKED"]
+    assert "--force" in world.campaign(*words[:2], output="refused", expect=1).stdout
+    world.campaign(*words)
     fine = world.folder / "out" / "sentinel2"
     assert [path.name for path in fine.glob("*.tif")] == ["S2_20m_2023-07-14.tif"]
     before = contents(world.folder / "out")
     asked = world.downloads()
-    world.campaign("--min-usable", "0")
+    world.campaign(*words)
     assert contents(world.folder / "out") == before and world.downloads() == asked
 
 

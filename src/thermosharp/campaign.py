@@ -56,7 +56,7 @@ class Campaign:
     def area(self) -> Area:
         """Where."""
         if self.project.aoi is not None:
-            return Area.from_geojson(self.project.aoi)
+            return Area.from_geojson(self.project.aoi.absolute())
         assert self.project.bbox is not None
         return Area.parse(self.project.bbox)
 
@@ -163,13 +163,15 @@ class Campaign:
             "random_state" in METHODS[wanted.method]._get_param_names()
         )
         return SharpenOptions(
-            lst=(self.thermal_folder,),
-            fine=(self.fine_folder,),
+            # Absolute: from wherever a rerun is started, the settings are the same.
+            lst=(self.thermal_folder.absolute(),),
+            fine=(self.fine_folder.absolute(),),
             output=self.maps,
             method=wanted.method,
             method_options={"random_state": wanted.seed} if takes_seed else {},
             extent=self.area.extent,
             min_usable=wanted.min_usable,
+            force=frozenset(wanted.force),
             resolution=self.project.sentinel2.resolution,
             overwrite=overwrite,
             celsius=wanted.celsius,

@@ -222,6 +222,12 @@ def register(app: typer.Typer, carry_out: CarryOut) -> None:
             float | None,
             typer.Option(help="Skip scenes with a smaller usable share.", show_default="0.25"),
         ] = None,
+        force: Annotated[
+            list[str] | None,
+            typer.Option(
+                help="Go on in spite of what a check finds, by its code.", show_default=False
+            ),
+        ] = None,
         overwrite: Annotated[
             bool, typer.Option("--overwrite", help="Make finished maps anew.")
         ] = False,
@@ -247,7 +253,7 @@ def register(app: typer.Typer, carry_out: CarryOut) -> None:
                 "max_pu": max_pu, "within_days": within, "fill_days": composite,
             },
             {**_sources(source or [], thermal=True), "sensor": sensor},
-            {"method": method, "min_usable": min_usable},
+            {"method": method, "min_usable": min_usable, "force": force},
         )  # fmt: skip
         raise typer.Exit(_run(told, carry_out, overwrite=overwrite, dry_run=dry_run))
 

@@ -57,6 +57,8 @@ seed = {sh.seed}
 min_usable = {sh.min_usable}
 # Pictures in degrees Celsius; the maps are in kelvin always.
 celsius = {sh.celsius}
+# Go on in spite of what a check finds, by its code, as in ["PREDICTORS_MASKED"].
+force = {sh.force}
 
 [services]
 # Addresses of services, where they are not the usual ones, as in

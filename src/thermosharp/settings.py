@@ -183,6 +183,7 @@ class SharpenSettings(_Table):
     seed: int = 0
     min_usable: float = Field(default=0.25, ge=0, le=1)
     celsius: bool = False
+    force: list[str] = []
 
 
 class Project(_Table):
