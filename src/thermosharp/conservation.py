@@ -176,7 +176,8 @@ class Ledger:
                     step = residual if near is None else residual[near]
                     nodes += step
                     residual = residual - weight * _apply(self._smooth, step)
-            steps = weight * _solve(lambda x: weight * _apply(self._least, weight * x), residual)
+            light = weight.astype(np.float32)
+            steps = weight * _solve(lambda x: light * _apply(self._least, light * x), residual)
         return Correction(nodes, steps)
 
     def _held(self, observed: Array, usable: Array) -> Array:
@@ -260,7 +261,7 @@ def _add(stencil: Stencil, part: Stencil, window: Window, shape: tuple[int, ...]
 
 def _apply(stencil: Stencil, image: Array) -> Array:
     """Apply an operator to a coarse image, in single precision: residuals are small numbers."""
-    image = image.astype(np.float32)
+    image = image.astype(np.float32, copy=False)
     result, scratch = np.zeros_like(image), np.empty_like(image)
     for (down, along), weights in stencil.items():
         rows, other_rows = _shifted(down, image.shape[0])
@@ -291,22 +292,32 @@ def _solve(operator: Callable[[Array], Array], residual: Array) -> Array:
     """Solve for what the operator, symmetric and positive, turns into the residual.
 
     Coarse pixels may contradict each other, where they are narrower than fine ones: the solution
-    that comes nearest on the way is taken.
+    that comes nearest on the way is taken. In single precision, and in place: images may be large.
     """
-    solution = np.zeros_like(residual)
-    left, direction, norm = residual, residual, float((residual**2).sum())
-    best, least = solution, norm
+    left = residual.astype(np.float32)
+    direction, scratch = left.copy(), np.empty_like(left)
+    solution, best = np.zeros_like(left), np.zeros_like(left)
+    norm = least = _dot(left, left, scratch)
     for _ in range(MOST_STEPS):
-        if np.abs(left).max() <= TOLERANCE:
+        if max(left.max(), -left.min()) <= TOLERANCE:
             return solution
-        image = operator(direction)
-        curvature = float((direction * image).sum())
+        image = operator(direction).astype(np.float32, copy=False)
+        curvature = _dot(direction, image, scratch)
         if curvature <= SINGULAR * norm:
             break
-        solution = solution + norm / curvature * direction
-        left = left - norm / curvature * image
-        before, norm = norm, float((left**2).sum())
-        direction = left + norm / before * direction
+        step = np.float32(norm / curvature)
+        image *= step
+        left -= image
+        solution += np.multiply(direction, step, out=image)
+        before, norm = norm, _dot(left, left, scratch)
+        direction *= np.float32(norm / before)
+        direction += left
         if norm < least:
-            best, least = solution, norm
+            least = norm
+            np.copyto(best, solution)
     return best
+
+
+def _dot(one: Array, other: Array, scratch: Array) -> float:
+    """Sum of products, the same on any number of cores: a library's dot product is not."""
+    return float(np.multiply(one, other, out=scratch).sum(dtype=np.float64))

@@ -35,6 +35,8 @@ Layer = Literal["sharp", "uncertainty", "residual", "observed"]
 
 #: Pixels read at a time.
 _STRIP = 8_000_000
+#: Memory that GDAL may keep blocks in meanwhile, bytes; its own choice is a share of the machine's.
+_CACHE = 64_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +139,9 @@ class StoredScene:
                 rows = max(_STRIP // file.width // step, 1) * step
                 for top in range(0, file.height, rows):
                     window = Window(0, top, file.width, min(rows, file.height - top))
-                    yield top, file.read(1, window=window)
+                    with rasterio.Env(GDAL_CACHEMAX=_CACHE):
+                        strip = file.read(1, window=window)
+                    yield top, strip
         except rasterio.errors.RasterioError as error:
             raise _damaged(self.path(layer), error) from error
 
