@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from thermosharp.findings import Finding
+from thermosharp.grids import strips_of
 from thermosharp.scenes import SharpenedScene
+from thermosharp.storage import release
 from thermosharp.thresholds import Thresholds
 
 
@@ -55,18 +57,24 @@ def _means(sharp: SharpenedScene, thresholds: Thresholds) -> Iterator[Finding]:
 
 def _range(sharp: SharpenedScene, thresholds: Thresholds) -> Iterator[Finding]:
     observed = sharp.thermal.lst.values[sharp.thermal.usable.values]
-    written = sharp.lst.values[np.isfinite(sharp.lst.values)]
-    if not observed.size or not written.size:
+    if not observed.size:
         return
     low = observed.min() - thresholds.range_margin
     high = observed.max() + thresholds.range_margin
-    share = float(((written < low) | (written > high)).mean())
+    written, outside, least, most = 0, 0, np.inf, -np.inf
+    for rows in strips_of(sharp.lst.shape):  # the image may be larger than the memory
+        strip = sharp.lst.values[rows]
+        part = strip[np.isfinite(strip)]
+        written, outside = written + part.size, outside + int(((part < low) | (part > high)).sum())
+        least, most = min(least, part.min(initial=np.inf)), max(most, part.max(initial=-np.inf))
+        release(strip)
+    share = outside / max(written, 1)
     if share > thresholds.outside_share:
         yield Finding(
             "RESULT_RANGE", "warning",
             f"{share:.1%} of the result lies outside {low:.1f} to {high:.1f} K, which is what was "
-            f"observed and {thresholds.range_margin:g} K more (it reaches from {written.min():.1f} "
-            f"to {written.max():.1f} K)",
+            f"observed and {thresholds.range_margin:g} K more (it reaches from {least:.1f} "
+            f"to {most:.1f} K)",
             "look at where; clouds in the fine image that no mask knows are the usual cause", share,
         )  # fmt: skip
 

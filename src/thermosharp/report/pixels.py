@@ -116,6 +116,8 @@ def robust_limits(*layers: NDArray[np.floating]) -> tuple[float, float]:
         layer[tuple(slice(None, None, -(-n // _SAMPLED)) for n in layer.shape)] for layer in layers
     ]
     pooled = np.concatenate([layer[np.isfinite(layer)] for layer in thinned])
+    for layer in layers:
+        release(layer)
     if pooled.size == 0:
         return 0.0, NARROWEST
     low, high = (float(end) for end in np.percentile(pooled, ROBUST))

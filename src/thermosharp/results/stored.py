@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 Layer = Literal["sharp", "uncertainty", "residual", "observed"]
 
 #: Pixels read at a time.
-_STRIP = 8_000_000
+_STRIP = 1_000_000
 #: Memory that GDAL may keep blocks in meanwhile, bytes; its own choice is a share of the machine's.
 _CACHE = 64_000_000
 
