@@ -112,9 +112,7 @@ def _png(figure: Figure, tags: dict[str, str] | None = None) -> bytes:
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
     # Harder compression takes twice the time for a twentieth of the size.
-    figure.savefig(
-        buffer, format="png", dpi=DPI, metadata=tags, pil_kwargs={"compress_level": 3}
-    )
+    figure.savefig(buffer, format="png", dpi=DPI, metadata=tags, pil_kwargs={"compress_level": 3})
     return buffer.getvalue()
 
 
