@@ -3,10 +3,13 @@
 import ast
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+from affine import Affine
+from odc.geo.geobox import GeoBox
 from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner
 
@@ -15,7 +18,15 @@ from factories_predictors import band_path, numbers, safe, write_jp2
 from factories_predictors import write as write_fine
 from factories_thermal import LA, SAINT_MALO, appeears, counts, needs_data, qc, write
 from scenes_for_tests import geobox, known_scene, predictor_stack, smooth_noise, thermal_scene
-from thermosharp.checks import check_predictors, check_result, check_thermal, checks, forced, page
+from thermosharp.checks import (
+    check_predictors,
+    check_result,
+    check_series,
+    check_thermal,
+    checks,
+    forced,
+    page,
+)
 from thermosharp.cli import app
 from thermosharp.cloud_rims import distrust_rims
 from thermosharp.errors import Refused, UsageError
@@ -540,3 +551,27 @@ def test_check_of_real_scenes():
     clear = next(LA.glob("*_LST_doy2023202005411_*"))
     told = json.loads(check(clear, "--json"))
     assert [f for f in told["scenes"][0]["findings"] if f["severity"] == "warning"] == []
+
+
+# --- scenes side by side ------------------------------------------------------------------------
+
+
+def over_los_angeles(hour, crs="EPSG:32611"):
+    when = datetime(2023, 7, 14, hour, tzinfo=UTC)
+    return when, GeoBox((50, 50), Affine(70, 0, 380_000, 0, -70, 3_770_000), crs)
+
+
+def test_day_and_night_in_one_run():
+    (found,) = check_series([over_los_angeles(20), over_los_angeles(21), over_los_angeles(9)])
+    assert found.code == "DAY_NIGHT_MIXED"
+    assert found.measured == 1
+    assert "2 scenes by day and 1 by night" in found.message
+    assert not check_series([over_los_angeles(20), over_los_angeles(22)])
+    assert not check_series([over_los_angeles(20), (None, over_los_angeles(9)[1])])
+
+
+def test_several_zones_in_one_run():
+    (found,) = check_series([over_los_angeles(20), over_los_angeles(20, "EPSG:32612")])
+    assert found.code == "ZONES_MIXED"
+    assert "EPSG:32611, EPSG:32612" in found.message
+    assert not check_series([over_los_angeles(20)] * 2)

@@ -389,6 +389,7 @@ def _carry_out(run: "SharpenRun", folder: Path) -> int:
     counts = {
         s: sum(o.status == s for o in outcomes) for s in ("done", "kept", "skipped", "failed")
     }
+    _warn(run.series)
     told = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
     page = folder / "report.html"
     out.print(f"{told}; see {page if page.is_file() else folder / 'summary.csv'}", markup=False)

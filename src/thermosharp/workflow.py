@@ -5,10 +5,13 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-from thermosharp.checks import forced
+from odc.geo.geobox import GeoBox
+
+from thermosharp.checks import check_series, forced
 from thermosharp.errors import OutputTaken, ThermosharpError, UsageError
 from thermosharp.evaluation import EXPECTED_RMSE, expected_rmse
 from thermosharp.extents import Extent, read_polygons
@@ -151,6 +154,8 @@ class SharpenRun:
         Thermal images by the name of their outputs.
     findings : tuple of Finding
         What was noticed about the call as a whole.
+    series : tuple of Finding
+        What was noticed about the scenes made, side by side; complete after the last.
 
     Raises
     ------
@@ -163,6 +168,8 @@ class SharpenRun:
     def __init__(self, options: SharpenOptions) -> None:
         self.options = options
         must_exist([*options.lst, *options.fine])
+        self.series: tuple[Finding, ...] = ()
+        self._made: list[tuple[date | None, GeoBox]] = []
         files, self.findings = find_scenes(options.lst)
         self.scenes = _named(files)
         check_writable(options.output)
@@ -188,6 +195,7 @@ class SharpenRun:
             outcome = self._outcome(name, path, images, broken)
             write_summary(self.options.output, [outcome.row])
             yield outcome
+        self.series = check_series(self._made)
         self._report()
 
     def _report(self) -> None:
@@ -282,6 +290,7 @@ class SharpenRun:
         run = {**told, "options": options.told(), "summary": row}
         with timed(seconds, "write"):
             write_scene(sharp, options.output, extra=run, celsius=options.celsius)
+        self._made.append((sharp.thermal.acquired, sharp.thermal.geobox))
         return Outcome(name=name, status="done", row=row, findings=sharp.findings)
 
 
