@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("scene")
 @pytest.fixture
 def evaluate(tmp_path, monkeypatch, capsys):
     """Call the command on files of the folder; check its exit code."""
-    monkeypatch.setattr(cli, "_log", lambda verbose: None)
+    monkeypatch.setattr(cli, "start_log", lambda verbose: None)
 
     def call(*words, lst="lst/a.tif", expect=0):
         paths = [tmp_path / lst, "--fine", tmp_path / "fine.tif"]

@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any, Literal
 
 from odc.geo.geobox import GeoBox
@@ -177,6 +179,8 @@ class SharpenRun:
             read_polygons(options.zones, option="--zones")  # refused before the work, not after it
 
     def __iter__(self) -> Iterator[Outcome]:
+        # Drawing takes most of a second to import: done beside the reading, which waits for disks.
+        Thread(target=import_module, args=("thermosharp.report.quicklook",)).start()
         images: list[PredictorImage] = []
         broken: ThermosharpError | None = None
         try:

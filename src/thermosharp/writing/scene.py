@@ -1,7 +1,7 @@
 """The files of one sharpened scene. The JSON comes last: where it is, the scene is complete."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,6 +11,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from thermosharp.scenes import SharpenedScene
+from thermosharp.threads import in_threads
 from thermosharp.writing.cog import IN_MEMORY, cog_bytes, cog_file
 from thermosharp.writing.files import check_writable, write_files
 from thermosharp.writing.lock import locked
@@ -52,28 +53,31 @@ def write_scene(
     from thermosharp.writing.styles import layer_styles
 
     check_writable(folder)
-    contents: dict[str, bytes | BinaryIO] = {
-        f"{sharp.name}_sharp.tif": _kelvin_cog(
+    uncertainty = f"{sharp.name}_uncertainty.tif"
+    making: dict[str, Callable[[], bytes | BinaryIO]] = {
+        f"{sharp.name}.png": lambda: quicklook(sharp, celsius=celsius),
+        f"{sharp.name}_sharp.tif": lambda: _kelvin_cog(
             sharp.lst, sharp, "land surface temperature, sharpened"
         ),
-        f"{sharp.name}_residual.tif": _kelvin_cog(
+        f"{sharp.name}_residual.tif": lambda: _kelvin_cog(
             sharp.residual,
             sharp,
             "observed minus predicted, before conservation",
             "observed minus predicted, after conservation",
         ),
-        f"{sharp.name}_observed.tif": _kelvin_cog(
+        f"{sharp.name}_observed.tif": lambda: _kelvin_cog(
             sharp.thermal.lst.where(sharp.thermal.usable),
             sharp,
             "land surface temperature, observed, usable pixels",
         ),
-        f"{sharp.name}.png": quicklook(sharp, celsius=celsius),
     }
-    uncertainty = f"{sharp.name}_uncertainty.tif"
-    if sharp.uncertainty is not None:
-        contents[uncertainty] = _kelvin_cog(
-            sharp.uncertainty, sharp, "standard deviation of the sharpened temperature"
+    if (deviation := sharp.uncertainty) is not None:
+        making[uncertainty] = lambda: _kelvin_cog(
+            deviation, sharp, "standard deviation of the sharpened temperature"
         )
+    # The picture, which comes first, is drawn while the maps are packed.
+    made = in_threads(lambda make: make(), making.values())
+    contents: dict[str, bytes | BinaryIO] = dict(zip(making, made, strict=True))
     contents |= layer_styles(sharp)
     record = f"{sharp.name}.json"
     about = {**_about(sharp, extra or {}), "files": [*contents, record]}
