@@ -55,7 +55,6 @@ def write_scene(
     check_writable(folder)
     uncertainty = f"{sharp.name}_uncertainty.tif"
     making: dict[str, Callable[[], bytes | BinaryIO]] = {
-        f"{sharp.name}.png": lambda: quicklook(sharp, celsius=celsius),
         f"{sharp.name}_sharp.tif": lambda: _kelvin_cog(
             sharp.lst, sharp, "land surface temperature, sharpened"
         ),
@@ -70,12 +69,13 @@ def write_scene(
             sharp,
             "land surface temperature, observed, usable pixels",
         ),
+        f"{sharp.name}.png": lambda: quicklook(sharp, celsius=celsius),
     }
     if (deviation := sharp.uncertainty) is not None:
         making[uncertainty] = lambda: _kelvin_cog(
             deviation, sharp, "standard deviation of the sharpened temperature"
         )
-    # The picture, which comes first, is drawn while the maps are packed.
+    # The picture is drawn while the maps are packed.
     made = in_threads(lambda make: make(), making.values())
     contents: dict[str, bytes | BinaryIO] = dict(zip(making, made, strict=True))
     contents |= layer_styles(sharp)
