@@ -1,8 +1,14 @@
-"""Shared fixtures: where the real data lies."""
+"""Shared fixtures: where the real data lies; the same drawn examples in every run of CI."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from affine import Affine
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
@@ -137,6 +137,7 @@ def test_more_means_than_pixels_come_as_near_as_they_can():
     holes=st.floats(0, 0.3),
     seed=st.integers(0, 1000),
 )
+@example(ratio=2.0, shift=(0.2857544155706068, 1e-05), holes=0.28125, seed=292)
 def test_means_are_the_observed(ratio, shift, holes, seed):
     """Invariant 1, far below 0.01 K, also in single precision."""
     corner = (400_000 + shift[0] * 20 * ratio, 3_760_000 - shift[1] * 20 * ratio)
@@ -145,7 +146,8 @@ def test_means_are_the_observed(ratio, shift, holes, seed):
     kelvin, observed, usable = scene(pair, seed, holes)
     image = conserve(pair, kelvin, observed, usable)
     np.testing.assert_array_equal(np.isnan(image), np.isnan(kelvin))
-    held = usable & (pair.coverage(np.isfinite(image)) >= 0.5)
+    # A pixel covered by a half, to rounding, may be held or not.
+    held = usable & (pair.coverage(np.isfinite(image)) > 0.5001)
     means = to_kelvin(pair.aggregate(to_radiance(image.astype(float))))
     np.testing.assert_allclose(means[held], observed[held], atol=1e-3)
 

@@ -5,6 +5,7 @@ strip. The correction is then found on the coarse grid alone, and given to the s
 pass.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,10 @@ TOLERANCE = 2.5e-7
 
 #: Curvature below which nothing is left that a correction could reach.
 SINGULAR = 1e-6
+
+#: Coarse pixels above which sums over them are kept, and solved with, in single precision: there
+#: memory counts; contradictory corners of small scenes need the other.
+MANY = 1_000_000
 
 #: Steps after which conjugate gradients stop in any case.
 MOST_STEPS = 100
@@ -252,16 +257,20 @@ def conserve(
 
 def _add(stencil: Stencil, part: Stencil, window: Window, shape: tuple[int, ...]) -> None:
     new = [offset for offset in part if offset not in stencil]
-    if new:  # in single precision, for there are many
-        stencil.update(zip(new, zeros((len(new), *shape), np.float32), strict=True))
+    if new:
+        stencil.update(zip(new, zeros((len(new), *shape), _precision(shape)), strict=True))
     for offset, weights in part.items():
         stencil[offset][window] += weights
         release(stencil[offset])
 
 
+def _precision(shape: tuple[int, ...]) -> type[np.floating[Any]]:
+    return np.float64 if math.prod(shape) <= MANY else np.float32
+
+
 def _apply(stencil: Stencil, image: Array) -> Array:
-    """Apply an operator to a coarse image, in single precision: residuals are small numbers."""
-    image = image.astype(np.float32, copy=False)
+    """Apply an operator to a coarse image."""
+    image = image.astype(_precision(image.shape), copy=False)
     result, scratch = np.zeros_like(image), np.empty_like(image)
     for (down, along), weights in stencil.items():
         rows, other_rows = _shifted(down, image.shape[0])
@@ -292,25 +301,26 @@ def _solve(operator: Callable[[Array], Array], residual: Array) -> Array:
     """Solve for what the operator, symmetric and positive, turns into the residual.
 
     Coarse pixels may contradict each other, where they are narrower than fine ones: the solution
-    that comes nearest on the way is taken. In single precision, and in place: images may be large.
+    that comes nearest on the way is taken. In place: images may be large.
     """
-    left = residual.astype(np.float32)
+    kind = _precision(residual.shape)
+    left = residual.astype(kind)
     direction, scratch = left.copy(), np.empty_like(left)
     solution, best = np.zeros_like(left), np.zeros_like(left)
     norm = least = _dot(left, left, scratch)
     for _ in range(MOST_STEPS):
         if max(left.max(), -left.min()) <= TOLERANCE:
             return solution
-        image = operator(direction).astype(np.float32, copy=False)
+        image = operator(direction).astype(kind, copy=False)
         curvature = _dot(direction, image, scratch)
         if curvature <= SINGULAR * norm:
             break
-        step = np.float32(norm / curvature)
+        step = kind(norm / curvature)
         image *= step
         left -= image
         solution += np.multiply(direction, step, out=image)
         before, norm = norm, _dot(left, left, scratch)
-        direction *= np.float32(norm / before)
+        direction *= kind(norm / before)
         direction += left
         if norm < least:
             least = norm
