@@ -181,7 +181,7 @@ class Ledger:
                     step = residual if near is None else residual[near]
                     nodes += step
                     residual = residual - weight * _apply(self._smooth, step)
-            light = weight.astype(np.float32)
+            light = weight.astype(_precision(weight.shape))
             steps = weight * _solve(lambda x: light * _apply(self._least, light * x), residual)
         return Correction(nodes, steps)
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from thermosharp.areagp import LEVEL, REACHES, AreaProcess
+from thermosharp.areagp import LEVEL, REACHES, AreaProcess, matern
 from thermosharp.threads import cores
 
 Array = NDArray[Any]
@@ -168,6 +168,6 @@ def _seen(at: Array, size: int, profile: Array) -> tuple[Array, Array]:
 def _far(reach: float) -> int:
     """Coarse pixels beyond which a field of this reach is not felt."""
     distance = 1.0
-    while (1 + np.sqrt(3) * distance / reach) * np.exp(-np.sqrt(3) * distance / reach) > NEGLIGIBLE:
+    while matern(np.array(distance), reach) > NEGLIGIBLE:
         distance += 1.0
     return int(distance) + 2
