@@ -221,8 +221,10 @@ class SharpenRun:
         fraction: float | None = None
         try:
             earlier = None if self.options.overwrite else finished(self.options.output, name)
-            if earlier is not None and not self._stale(path, earlier, images):
-                return _kept(name, path, earlier, self.options.told())
+            if earlier is not None:
+                _must_be_of(name, path, earlier)
+                if not self._stale(path, earlier, images):
+                    return _kept(name, earlier, self.options.told())
             if broken is not None:
                 raise broken
             return self._sharpen(name, path, images, about)
@@ -239,11 +241,8 @@ class SharpenRun:
 
     def _stale(self, path: Path, earlier: Mapping[str, Any], images: list[PredictorImage]) -> bool:
         """Tell whether a finished scene was made from what has changed since."""
-        run = earlier.get("run", {})
-        if run.get("input_sha256", _digest(path)) != _digest(path):
-            return False  # another file altogether: refused, not replaced
-        acquired = date_in(path.stem)
-        told = changed(run.get("seen", {}), path, self.options.thermal, images, acquired)
+        before, acquired = earlier.get("run", {}).get("seen", {}), date_in(path.stem)
+        told = changed(before, path, self.options.thermal, images, acquired)
         if told:
             logger.info("%s is made anew: %s", path.name, told)
         return bool(told)
@@ -337,8 +336,8 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _kept(name: str, path: Path, earlier: Mapping[str, Any], told: Mapping[str, Any]) -> Outcome:
-    """Keep what an earlier run made, if it was made from this very file.
+def _must_be_of(name: str, path: Path, earlier: Mapping[str, Any]) -> None:
+    """Refuse what an earlier run made of another file: it is neither kept nor replaced.
 
     Raises
     ------
@@ -353,6 +352,11 @@ def _kept(name: str, path: Path, earlier: Mapping[str, Any], told: Mapping[str, 
             came=f"outputs of {run.get('input')}, as it was then",
             advice="choose another output folder, or --overwrite to replace them",
         )
+
+
+def _kept(name: str, earlier: Mapping[str, Any], told: Mapping[str, Any]) -> Outcome:
+    """Keep what an earlier run made."""
+    run = earlier.get("run", {})
     before, row = run.get("options", {}), run.get("summary", {})
     changed = sorted(key for key in told if key in before and before[key] != told[key])
     reason = "made by an earlier run"
