@@ -6,7 +6,6 @@ The module is not called ``evaluate``: it would hide the function of that name i
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from thermosharp.degrade import Degraded, degrade
 from thermosharp.errors import ThermosharpError, TooFewPixels
-from thermosharp.grids import GridPair, common_window
+from thermosharp.grids import GridPair, common_window, even_parts
 from thermosharp.radiometry import to_kelvin, to_radiance
 from thermosharp.scenes import Predictors, PredictorStack, SharpenedScene, ThermalScene, Window
 from thermosharp.scorecard import Evaluation, MethodScores
@@ -224,13 +223,8 @@ def _best_part(
     thermal: ThermalScene, predictors: Predictors
 ) -> tuple[ThermalScene, PredictorStack]:
     """Cut a large scene into even parts and return the one with most usable pixels."""
-    rows, cols = (
-        pairwise(np.linspace(0, size, math.ceil(size / ENOUGH_DEGRADED) + 1).astype(int).tolist())
-        for size in thermal.geobox.shape
-    )
     parts: list[tuple[int, Window, Window]] = []
-    for (top, bottom), (left, right) in product(rows, cols):
-        window = slice(top, bottom), slice(left, right)
+    for window in even_parts(thermal.geobox.shape, (ENOUGH_DEGRADED, ENOUGH_DEGRADED)):
         under = common_window(predictors.geobox, thermal.geobox[window])
         if under is not None:
             parts.append((int(thermal.usable.values[window].sum()), window, under))

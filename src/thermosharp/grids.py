@@ -4,9 +4,11 @@ Aggregation is the area overlap ``W`` normalised by coverage. A pair of grids ca
 strip: what is added up over the strips of the fine grid is what the whole gives.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -138,6 +140,17 @@ def strips_of(shape: Sequence[int]) -> list[slice]:
     rows, cols = shape
     step = max(1, STRIP_PIXELS // max(cols, 1))
     return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+
+
+def even_parts(shape: Sequence[int], side: Sequence[int]) -> Iterator[Window]:
+    """Cut an image into parts of about equal size, `side` at most."""
+    edges = [
+        np.linspace(0, size, math.ceil(size / most) + 1).astype(int)
+        for size, most in zip(shape, side, strict=True)
+    ]
+    for top, bottom in pairwise(edges[0]):
+        for left, right in pairwise(edges[1]):
+            yield slice(int(top), int(bottom)), slice(int(left), int(right))
 
 
 @dataclass(frozen=True)

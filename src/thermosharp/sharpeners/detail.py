@@ -1,7 +1,6 @@
 """Sharpening by a Gaussian process of points that is observed as area means (the default)."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import ClassVar
 
@@ -13,7 +12,7 @@ from thermosharp.areagp import Block, fit
 from thermosharp.drift import CELL, Drift
 from thermosharp.features import DRIFTING, SIGMAS, Channels, Land, gaussian, reach_of
 from thermosharp.fields import STEP, Fields
-from thermosharp.grids import MIN_COVERAGE, GridPair, common_window
+from thermosharp.grids import MIN_COVERAGE, GridPair, common_window, even_parts
 from thermosharp.kernels.assembly import assemble
 from thermosharp.kernels.filters import smooth
 from thermosharp.overlap import Overlap, centres_of, overlap_of
@@ -190,7 +189,7 @@ class Detail(Sharpener):
             return window, self._means(overlap, planes, self.blur_)
 
         side = [max(1, int(size / self.pair_.ratio)) for size in PART]
-        for window, means in in_threads(work, list(_parts(shape, side))):
+        for window, means in in_threads(work, list(even_parts(shape, side))):
             function[window], components[(slice(None), *window)] = means[0], means[1:]
         return function, components
 
@@ -222,7 +221,7 @@ class Detail(Sharpener):
         shape = rows.stop - rows.start, pair.fine.shape[1]
         kelvin, spread = np.empty(shape, np.float32), np.empty(shape, np.float32)
         places = self.fields_.variance().astype(np.float32)
-        for part in _parts(shape, PART):
+        for part in even_parts(shape, PART):
             window = slice(rows.start + part[0].start, rows.start + part[0].stop), part[1]
             land = Land.of(self.channels_, predictors, window)
             mean, (y, x) = self._function(land), centres_of(pair.coarse, pair.fine[window])
@@ -269,17 +268,6 @@ def _blocks(held: Array, random: np.random.Generator) -> Iterator[Window]:
             found += 1
         if found == WEIGHED:
             return
-
-
-def _parts(shape: Sequence[int], side: Sequence[int]) -> Iterator[Window]:
-    """Cut an image into parts of about equal size, `side` at most."""
-    edges = [
-        np.linspace(0, size, math.ceil(size / most) + 1).astype(int)
-        for size, most in zip(shape, side, strict=True)
-    ]
-    for top, bottom in pairwise(edges[0]):
-        for left, right in pairwise(edges[1]):
-            yield slice(int(top), int(bottom)), slice(int(left), int(right))
 
 
 def _filled(images: Array, held: Array) -> Array:
