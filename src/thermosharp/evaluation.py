@@ -14,12 +14,13 @@ from odc.geo.geobox import GeoBox
 
 from thermosharp.degrade import Degraded, degrade
 from thermosharp.errors import ThermosharpError, TooFewPixels
-from thermosharp.grids import GridPair, common_window, even_parts
+from thermosharp.grids import GridPair, common_window, even_parts, strips_of
 from thermosharp.radiometry import to_kelvin, to_radiance
 from thermosharp.scenes import Predictors, PredictorStack, SharpenedScene, ThermalScene, Window
 from thermosharp.scorecard import Evaluation, MethodScores
 from thermosharp.scores import Scores, score
 from thermosharp.sharpeners import METHODS, Bicubic, Sharpener, make_sharpener
+from thermosharp.storage import release
 
 Array = NDArray[Any]
 Shift = tuple[float, float]
@@ -193,10 +194,20 @@ def expected_rmse(
         nothing.
     """
     measured = _one_scale_up(method, thermal, predictors, shift, pair)
-    if uncertainty is None or not np.isfinite(uncertainty).any():
-        return measured
-    stated = float(np.sqrt(np.nanmean(np.square(uncertainty, dtype=np.float64))))
-    return stated if measured is None else math.sqrt(stated * measured)
+    stated = None if uncertainty is None else _root_mean_square(uncertainty)
+    if stated is None or measured is None:
+        return measured if stated is None else stated
+    return math.sqrt(stated * measured)
+
+
+def _root_mean_square(image: Array) -> float | None:
+    """Root mean square of the known values, strip by strip: an image may be larger than memory."""
+    total, count = 0.0, 0
+    for rows in strips_of(image.shape):
+        known = image[rows][np.isfinite(image[rows])].astype(np.float64)
+        total, count = total + float((known**2).sum()), count + known.size
+        release(image)
+    return math.sqrt(total / count) if count else None
 
 
 def _one_scale_up(
