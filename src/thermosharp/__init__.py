@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from thermosharp.scenes import Diagnostics, PredictorStack, SharpenedScene, ThermalScene
     from thermosharp.scorecard import Evaluation
     from thermosharp.sharpeners import ATPRK, DMS, Bicubic, Detail, Sharpener, TsHARP, sharpen
+    from thermosharp.workflow import sharpen_many
 
 #: Where each public name lives. They are imported when first used: the command line answers
 #: `--help` without waiting for scientific libraries.
@@ -45,6 +46,7 @@ _HOMES = {
     "open_predictors": "products",
     "open_thermal": "products",
     "sharpen": "sharpeners",
+    "sharpen_many": "workflow",
 }
 
 __all__ = [
@@ -68,6 +70,7 @@ __all__ = [
     "open_thermal",
     "register",
     "sharpen",
+    "sharpen_many",
 ]
 
 

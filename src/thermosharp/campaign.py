@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from thermosharp import fetching
+from thermosharp.cluster import Workforce
 from thermosharp.errors import NothingFound
 from thermosharp.products import find_thermal
 from thermosharp.products.dates import date_in, day_of
@@ -153,9 +154,11 @@ class Campaign:
             for part in fetch.image(item):
                 yield replace(part, kept=not looked_at[item.day].fresh)
 
-    def sharpening(self, *, overwrite: bool = False) -> SharpenRun:
+    def sharpening(
+        self, workforce: Workforce | None = None, *, overwrite: bool = False
+    ) -> SharpenRun:
         """Return the run that sharpens each thermal image with its fine one."""
-        return SharpenRun(self._options(overwrite=overwrite))
+        return SharpenRun(self._options(overwrite=overwrite), workforce)
 
     def _options(self, *, overwrite: bool = False) -> SharpenOptions:
         wanted = self.project.sharpen

@@ -20,12 +20,14 @@ from thermosharp.cli_options import (
     Fix,
     Force,
     HotterThan,
+    Jobs,
     LstUnits,
     NoQuality,
     NoRegister,
     QcAccept,
     QcFolder,
     Resolution,
+    Scheduler,
     Seed,
     Threshold,
     Verbose,
@@ -140,6 +142,8 @@ def sharpen(
     ] = False,
     zones: Zones = None,
     hotter_than: HotterThan = None,
+    jobs: Jobs = None,
+    scheduler: Scheduler = None,
     verbose: Verbose = False,
 ) -> None:
     """Sharpen thermal images you already have.
@@ -157,6 +161,7 @@ def sharpen(
       thermosharp sharpen ecostress/ --fine images/ --fine dem.tif --min-usable 0.75 -o out
     """  # noqa: E501
     start_log(verbose)
+    from thermosharp.cluster import Workforce
     from thermosharp.workflow import SharpenOptions, SharpenRun
 
     thermal = thermal_options(units, no_quality, qc_accept, (qc, cloud, water), fix, threshold)
@@ -178,7 +183,8 @@ def sharpen(
         register=not no_register,
         force=frozenset(words(force)),
     )
-    raise typer.Exit(_carry_out(SharpenRun(options), output))
+    workforce = Workforce(jobs=jobs, scheduler=scheduler)
+    raise typer.Exit(_carry_out(SharpenRun(options, workforce), output))
 
 
 @app.command()

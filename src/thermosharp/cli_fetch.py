@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from thermosharp.cli_options import Jobs, Scheduler
 from thermosharp.cli_progress import Progress, interrupted, log_warnings, out, show
 from thermosharp.errors import UsageError
 
 if TYPE_CHECKING:
+    from thermosharp.cluster import Workforce
     from thermosharp.settings import Credentials, Project
     from thermosharp.sources.areas import Area
     from thermosharp.sources.plan import Fetch
@@ -231,6 +233,8 @@ def register(app: typer.Typer, carry_out: CarryOut) -> None:
         overwrite: Annotated[
             bool, typer.Option("--overwrite", help="Make finished maps anew.")
         ] = False,
+        jobs: Jobs = None,
+        scheduler: Scheduler = None,
         dry_run: DryRun = False,
     ) -> None:
         """Do everything: fetch, pair, sharpen, report.
@@ -255,10 +259,20 @@ def register(app: typer.Typer, carry_out: CarryOut) -> None:
             {**_sources(source or [], thermal=True), "sensor": sensor},
             {"method": method, "min_usable": min_usable, "force": force},
         )  # fmt: skip
-        raise typer.Exit(_run(told, carry_out, overwrite=overwrite, dry_run=dry_run))
+        from thermosharp.cluster import Workforce
+
+        workforce = Workforce(jobs=jobs, scheduler=scheduler)
+        raise typer.Exit(_run(told, carry_out, workforce, overwrite=overwrite, dry_run=dry_run))
 
 
-def _run(project: "Project", carry_out: CarryOut, *, overwrite: bool, dry_run: bool) -> int:
+def _run(
+    project: "Project",
+    carry_out: CarryOut,
+    workforce: "Workforce",
+    *,
+    overwrite: bool,
+    dry_run: bool,
+) -> int:
     from thermosharp.campaign import Campaign
     from thermosharp.project_file import write_project
     from thermosharp.settings import read_credentials, read_services
@@ -294,7 +308,7 @@ def _run(project: "Project", carry_out: CarryOut, *, overwrite: bool, dry_run: b
             progress.files("fine images", campaign.fetch_fine())
         except KeyboardInterrupt:
             return interrupted()
-    return carry_out(campaign.sharpening(overwrite=overwrite), campaign.maps)
+    return carry_out(campaign.sharpening(workforce, overwrite=overwrite), campaign.maps)
 
 
 def _thermal(

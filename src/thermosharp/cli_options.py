@@ -26,6 +26,20 @@ Fine = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same bytes (methods that draw).")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes to sharpen with; 1 for none but this one.",
+        show_default="cores, with more than a few scenes",
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of a Dask scheduler whose workers shall sharpen, such as tcp://10.0.0.1:8786.",
+        show_default=False,
+    ),
+]
 Aoi = Annotated[
     Path | None,
     typer.Option(help="GeoJSON polygons to work on; maps are cut out.", show_default=False),

@@ -6,7 +6,7 @@ the command line ends with when the error is all that happened: 1 for something 
 data, 2 for a wrong call. ``code`` is the stable word written to ``summary.csv`` and JSON.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class ThermosharpError(Exception):
@@ -37,6 +37,19 @@ class ThermosharpError(Exception):
         if advice:
             parts.append(f"What to do: {advice.rstrip('.')}.")
         super().__init__(" ".join(parts))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors travel between processes, whatever their constructors take.
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(
+    cls: type[ThermosharpError], args: tuple[Any, ...], state: dict[str, Any]
+) -> ThermosharpError:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class UsageError(ThermosharpError):
@@ -171,6 +184,18 @@ class OrderFailed(ThermosharpError):
     """A service that prepares data on request did not deliver."""
 
     code = "ORDER_FAILED"
+
+
+class WorkerLost(ThermosharpError):
+    """Every process that worked on a scene died: of lack of memory, mostly."""
+
+    code = "WORKER_LOST"
+
+
+class ClusterLost(ThermosharpError):
+    """The scheduler or all workers of a cluster are gone, and did not come back."""
+
+    code = "CLUSTER_LOST"
 
 
 class Refused(ThermosharpError):
