@@ -1,6 +1,7 @@
 """Who does the work: this process, a Dask cluster on this machine, or one that is there already."""
 
 import logging
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -121,19 +122,38 @@ def _local(count: int) -> Iterator["Crew"]:
 
     memory = int(_memory() / count)
     logger.info("%d workers on this machine, each at most %.1f GiB", count, memory / 2**30)
-    with (
-        tempfile.TemporaryDirectory(dir=folder(), ignore_cleanup_errors=True) as scratch,
-        dask.config.set(SETTINGS),
-        _quiet(),
-        LocalCluster(
-            n_workers=count, threads_per_worker=1, memory_limit=memory, local_directory=scratch,
-            dashboard_address="127.0.0.1:0", scheduler_kwargs={"dashboard": False},
-            # Who else uses this machine must not be able to send us code.
-            security=Security.temporary(), silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):  # fmt: skip
+    with ExitStack() as stack:
+        scratch = tempfile.TemporaryDirectory(dir=folder(), ignore_cleanup_errors=True)
+        scratch_folder = stack.enter_context(scratch)
+        stack.enter_context(dask.config.set(SETTINGS))
+        stack.enter_context(_quiet())
+        with _deaf():
+            cluster = LocalCluster(
+                n_workers=count, threads_per_worker=1, memory_limit=memory,
+                local_directory=scratch_folder, dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False}, silence_logs=logging.CRITICAL,
+                # Who else uses this machine must not be able to send us code.
+                security=Security.temporary(),
+            )  # fmt: skip
+        stack.enter_context(cluster)
+        client = stack.enter_context(Client(cluster, set_as_default=False))
         yield Crew(client, threads=max(1, cores() // count))
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Hold Ctrl-C back. Threads and processes that are started meanwhile never hear of it.
+
+    A terminal sends it to all processes; that it ends the work is for this one to see to.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
