@@ -151,7 +151,7 @@ def test_no_workers_for_too_long():
 
 
 def test_another_version_is_refused(four, monkeypatch):
-    monkeypatch.setattr(crew_module, "version", lambda _: "0.0.0")
+    monkeypatch.setattr(crew_module, "ours", lambda: "0.0.0")
     (error,) = dict(Crew(four).each(double, {"a": 1})).values()
     assert isinstance(error, UsageError) and "another version" in str(error)
 

@@ -387,6 +387,8 @@ def _carry_out(run: "SharpenRun", folder: Path) -> int:
             task = progress.add_task("sharpening", total=len(run.scenes))
             for outcome in run:
                 outcomes.append(outcome)
+                if run.crew:
+                    progress.update(task, description=f"sharpening on {run.crew}")
                 progress.advance(task)
                 _say(outcome)
     except KeyboardInterrupt:

@@ -122,7 +122,6 @@ def _local(count: int) -> Iterator["Crew"]:
     from thermosharp.crew import Crew
 
     memory = int(_memory() / count)
-    logger.info("%d workers on this machine, each at most %.1f GiB", count, memory / 2**30)
     with ExitStack() as stack:
         scratch = tempfile.TemporaryDirectory(dir=folder(), ignore_cleanup_errors=True)
         scratch_folder = stack.enter_context(scratch)
@@ -138,7 +137,8 @@ def _local(count: int) -> Iterator["Crew"]:
             )  # fmt: skip
         stack.enter_context(cluster)
         client = stack.enter_context(Client(cluster, set_as_default=False))
-        yield Crew(client, threads=max(1, cores() // count))
+        told = f"{count} workers of at most {memory / 2**30:.1f} GiB each"
+        yield Crew(client, threads=max(1, cores() // count), told=told)
 
 
 @contextmanager
@@ -193,7 +193,7 @@ def _connected(address: str) -> Iterator["Client"]:
 
 def _checked(client: "Client", shared: Path) -> "Crew":
     """Make sure that the workers of a cluster can do our work."""
-    from thermosharp.crew import Crew, another_version
+    from thermosharp.crew import Crew, another_version, ours
 
     try:
         client.wait_for_workers(1, timeout=FIRST_WORKER)
@@ -208,11 +208,11 @@ def _checked(client: "Client", shared: Path) -> "Crew":
         if not isinstance(seen, dict):
             raise UsageError(
                 f"The worker {worker} cannot run thermosharp",
-                expected=f"thermosharp {version('thermosharp')} in its environment",
+                expected=f"thermosharp {ours()} in its environment",
                 came=str(seen),
                 advice="install the same version everywhere",
             )
-        if seen["version"] != version("thermosharp"):
+        if seen["version"] != ours():
             raise another_version(seen["version"])
         if not seen["there"]:
             raise UsageError(
@@ -220,7 +220,9 @@ def _checked(client: "Client", shared: Path) -> "Crew":
                 expected="a folder on a disk that all workers share, or object storage",
                 advice="choose another -o, or workers on this machine (--jobs)",
             )
-    return Crew(client)
+    slots = client.nthreads()
+    told = f"{sum(slots.values())} threads of {len(slots)} workers at {client.scheduler.address}"
+    return Crew(client, told=told)
 
 
 def _asked(client: "Client", question: Any, *words: Any) -> dict[str, Any]:

@@ -10,9 +10,10 @@ import logging
 import queue
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Generic, TypeVar
 
@@ -26,9 +27,9 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: Pieces with the cluster for each of its threads: one that is worked on, and one that waits, so
+#: Pieces with the cluster for each of its threads: one that is worked on, and two that wait, so
 #: that no thread does.
-AHEAD = 2
+AHEAD = 3
 
 #: How long a scheduler or the last worker may be gone before the work is given up, s.
 PATIENCE = 300.0
@@ -51,10 +52,14 @@ class Crew:
         Threads that a piece may use.
     patience : float
         See :data:`PATIENCE`.
+    told : str
+        Who they are, in words.
     """
 
-    def __init__(self, client: Client, *, threads: int = 1, patience: float = PATIENCE) -> None:
-        self.threads, self.patience = threads, patience
+    def __init__(
+        self, client: Client, *, threads: int = 1, patience: float = PATIENCE, told: str = ""
+    ) -> None:
+        self.threads, self.patience, self.told = threads, patience, told
         self._client, self._address = client, client.scheduler.address
         self._ours: list[Client] = []
         self._slots, self._looked, self._manned = 1, float("-inf"), time.monotonic()
@@ -172,25 +177,22 @@ class _Window(Generic[Item, Result]):
     def hand_out(self, name: str, item: Item, losses: int = 0) -> None:
         ticket = next(self._tickets)
         future = self._crew.client().submit(
-            _on_worker, self._work, item, self._crew.threads, version("thermosharp"),
-            key=f"sharpen-{self._run}-{ticket}", pure=False,
+            _on_worker, self._work, item, self._crew.threads, ours(),
+            key=(f"sharpen-{self._run}-{ticket}", 0), pure=False,
         )  # fmt: skip
         self.out[ticket] = _Piece(name, item, future, losses)
         future.add_done_callback(lambda _: self._news.put(ticket))
 
     def landed(self) -> Iterator[tuple[str, Result | Exception]]:
         """Wait for news, a moment at most; yield results, hand out anew what was lost."""
-        for ticket in self._tickets_back():
-            piece = self.out.pop(ticket)
-            result, lost = _result(piece.future), True
+        pieces = [self.out.pop(ticket) for ticket in self._tickets_back()]
+        results = _results([piece.future for piece in pieces])
+        for piece, result in zip(pieces, results, strict=True):
             if isinstance(result, KilledWorker):
+                logger.info("%s: its worker died", piece.name)
                 piece.losses += 1
-                logger.warning("%s: its worker died, it is tried again", piece.name)
-                if piece.losses > MOST_LOSSES:
-                    result, lost = _given_up(piece), False
-            else:
-                lost = isinstance(result, _Gone)
-            if lost:
+                result = _given_up(piece) if piece.losses > MOST_LOSSES else _Gone()
+            if isinstance(result, _Gone):
                 self.hand_out(piece.name, piece.item, piece.losses)
             else:
                 yield piece.name, result
@@ -213,14 +215,26 @@ class _Gone(Exception):
     """A result that nobody has any more: scheduler or worker went away."""
 
 
+def _results(futures: Sequence[Future]) -> list[Any]:
+    """Fetch what came of pieces, of each its result, what was raised, or `_Gone`."""
+    finished = [future for future in futures if future.status == "finished"]
+    try:  # all at once: a question of its own for each would take a thousand of them a second
+        came = finished[0].client.gather(finished) if finished else []
+        results = dict(zip((future.key for future in finished), came, strict=True))
+    except Exception:  # one is lost since
+        results = {future.key: _result(future) for future in finished}
+    return [results[f.key] if f.key in results else _result(f) for f in futures]
+
+
 def _result(future: Future) -> Any:
-    """Fetch what came of a piece: a result, what was raised, or `_Gone`."""
     if future.status == "error":
         return future.exception()
     try:
         return future.result(timeout=POLL * 30)
     except (CancelledError, OSError, TimeoutError):
         return _Gone()
+    except Exception as error:
+        return error
 
 
 def _given_up(piece: _Piece[Any]) -> WorkerLost:
@@ -232,17 +246,23 @@ def _given_up(piece: _Piece[Any]) -> WorkerLost:
 
 
 def _on_worker(work: Callable[[Item], Result], item: Item, threads: int, wanted: str) -> Result:
-    if version("thermosharp") != wanted:
-        raise another_version(version("thermosharp"))
+    if ours() != wanted:
+        raise another_version(ours())
     with limited(threads):
         return work(item)
+
+
+@cache
+def ours() -> str:
+    """Return the version of thermosharp that this process runs."""
+    return version("thermosharp")
 
 
 def another_version(came: str) -> UsageError:
     """Refuse a worker that would not make the same maps."""
     return UsageError(
         "A worker has another version of thermosharp",
-        expected=version("thermosharp"),
+        expected=ours(),
         came=came,
         advice="install the same version everywhere",
     )

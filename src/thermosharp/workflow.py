@@ -22,7 +22,7 @@ from thermosharp.findings import Finding
 from thermosharp.pairing import find_images, find_scenes, must_exist
 from thermosharp.products.images import PredictorImage
 from thermosharp.scene_job import Outcome, SceneJob, SharpenOptions, carry_out, failure
-from thermosharp.writing import check_writable, finished, write_summary
+from thermosharp.writing import check_writable, write_summary
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -33,6 +33,9 @@ __all__ = ["Outcome", "SharpenOptions", "SharpenRun", "sharpen_many"]
 
 #: ``summary.csv`` is written anew at most so often, s: with thousands of scenes that takes a while.
 SUMMARY_EVERY = 2.0
+
+#: Of more scenes than this no report is made unasked: each takes some 0.4 MB of the page.
+MOST_REPORTED = 500
 
 
 def sharpen_many(
@@ -99,6 +102,8 @@ class SharpenRun:
         What was noticed about the call as a whole.
     series : tuple of Finding
         What was noticed about the scenes made, side by side; complete after the last.
+    crew : str
+        Who works, in words; empty while it is this process alone.
 
     Raises
     ------
@@ -113,6 +118,7 @@ class SharpenRun:
         self.workforce = workforce or Workforce()
         must_exist([*options.lst, *options.fine])
         self.series: tuple[Finding, ...] = ()
+        self.crew = ""
         files, self.findings = find_scenes(options.lst)
         self.scenes = _named(files)
         check_writable(options.output)
@@ -162,17 +168,17 @@ class SharpenRun:
         }  # fmt: skip
 
     def _outcomes(self, jobs: Mapping[str, SceneJob]) -> Generator[Outcome]:
-        left = [
-            name
-            for name in jobs
-            if self.options.overwrite or finished(self.options.output, name) is None
-        ]
-        with self.workforce.hired(len(left), shared=self.options.output) as crew:
+        # One listing tells how many are left; whether a record holds is for each job to see.
+        there = {path.stem for path in self.options.output.glob("*.json")}
+        left = len(jobs) if self.options.overwrite else len(set(jobs) - there)
+        with self.workforce.hired(left, shared=self.options.output) as crew:
             if crew is None:
                 # Drawing takes most of a second to import: done beside the reading.
                 Thread(target=import_module, args=("thermosharp.report.quicklook",)).start()
                 yield from map(carry_out, jobs.values())
                 return
+            self.crew = crew.told
+            logger.info("sharpening on %s", crew.told)
             run = secrets.token_hex(8)
             jobs = {name: replace(job, run=run) for name, job in jobs.items()}
             for name, result in crew.each(carry_out, jobs):
@@ -185,6 +191,12 @@ class SharpenRun:
         from thermosharp.results.build import build_report  # matplotlib is slow to import
 
         options = self.options
+        if len(self.scenes) > MOST_REPORTED:
+            logger.warning(
+                "no report of %d scenes, it would be too large to open; `thermosharp report` makes "
+                "one all the same", len(self.scenes),
+            )  # fmt: skip
+            return
         try:
             build_report(options.output, zones=options.zones, hotter_than=options.hotter_than)
         except Exception as error:
