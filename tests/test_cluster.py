@@ -220,37 +220,32 @@ def test_workers_killed_ten_times_change_no_byte(tmp_path, four, interval):
     assert {told["status"] for told in tried} == {"done"}
 
 
-def test_a_scene_that_kills_its_workers_is_given_up_and_the_ledger_says_so(tmp_path, four):
-    """A poisoned scene: what the process dies of is planted in the workers."""
+def patched_workers(monkeypatch_code: str):
+    """A plugin that changes something in every worker, those that start later too."""
     from distributed import WorkerPlugin
 
-    class Poison(WorkerPlugin):
-        name = "poison"
+    class Patch(WorkerPlugin):
+        name = "patch"
 
         def setup(self, worker):
-            from thermosharp import scene_job
+            exec(monkeypatch_code, {})
 
-            def poisoned(path, *words, **options):
-                if path.stem == "s01":
-                    os._exit(1)
-                return opened(path, *words, **options)
+    return Patch()
 
-            opened = scene_job.open_pair
-            scene_job.open_pair = poisoned
 
-        def teardown(self, worker):
-            import importlib
-
-            from thermosharp import scene_job
-
-            importlib.reload(scene_job)
-
+def test_a_scene_that_kills_its_workers_is_given_up_and_the_ledger_says_so(tmp_path, four):
     many_scenes(tmp_path, 6)
-    four.register_plugin(Poison())
-    try:
-        outcomes = {o.name: o for o in sharpen(tmp_path, "out", client=four, method="bicubic")}
-    finally:
-        four.unregister_worker_plugin("poison")
+    code = """
+import os
+from thermosharp import scene_job
+opened = scene_job.open_pair
+def poisoned(path, *words, **options):
+    return os._exit(1) if path.stem == "s01" else opened(path, *words, **options)
+scene_job.open_pair = poisoned
+"""
+    with workers(2) as cluster, Client(cluster, set_as_default=False) as client:
+        client.register_plugin(patched_workers(code))
+        outcomes = {o.name: o for o in sharpen(tmp_path, "out", client=client, method="bicubic")}
     assert outcomes.pop("s01").row["code"] == "WORKER_LOST"
     assert {o.status for o in outcomes.values()} == {"done"}
     told = Ledger(tmp_path / "out").read("s01")
@@ -261,6 +256,36 @@ def test_a_scene_that_kills_its_workers_is_given_up_and_the_ledger_says_so(tmp_p
     # The cause removed, the same call does just what is left.
     again = {o.name: o.status for o in sharpen(tmp_path, "out", client=four, method="bicubic")}
     assert again == {"s01": "done", **dict.fromkeys((f"s0{i}" for i in (0, 2, 3, 4, 5)), "kept")}
+
+
+def test_a_disk_that_fails_for_a_moment_is_tried_again_and_a_slow_one_waited_for(tmp_path):
+    many_scenes(tmp_path, 5)
+    code = f"""
+import os, time
+from pathlib import Path
+from thermosharp import scene_job
+opened, sync = scene_job.open_pair, os.fsync
+def stale(path, *words, **options):
+    flag = Path({str(tmp_path)!r}) / f"{{path.stem}}.tried"
+    if path.stem == "s01" and not flag.exists():
+        flag.touch()
+        raise OSError(116, "Stale file handle")
+    if path.stem == "s02":
+        raise OSError(5, "Input/output error")
+    return opened(path, *words, **options)
+scene_job.open_pair, scene_job.PAUSE = stale, 0.1
+os.fsync = lambda handle: (time.sleep(0.2), sync(handle))[1]
+"""
+    with workers(2) as cluster, Client(cluster, set_as_default=False) as client:
+        client.register_plugin(patched_workers(code))
+        outcomes = {o.name: o for o in sharpen(tmp_path, "out", client=client, method="bicubic")}
+    failed = outcomes.pop("s02")
+    assert failed.status == "failed" and "Input/output error" in failed.reason
+    assert {o.status for o in outcomes.values()} == {"done"}
+    ledger = Ledger(tmp_path / "out")
+    tries = {name: [a["status"] for a in ledger.read(name)["attempts"]] for name in ("s01", "s02")}
+    assert tries == {"s01": ["failed", "done"], "s02": ["failed"] * 3}
+    assert leftovers(tmp_path / "out") == []
 
 
 def test_bad_scenes_fail_alone(tmp_path, four):

@@ -16,7 +16,13 @@ from typing import Any, Literal
 from odc.geo.geobox import GeoBox
 
 from thermosharp.checks import forced
-from thermosharp.errors import OutputTaken, ThermosharpError, UsageError, WorkerLost
+from thermosharp.errors import (
+    OutputTaken,
+    ServiceFailed,
+    ThermosharpError,
+    UsageError,
+    WorkerLost,
+)
 from thermosharp.evaluation import EXPECTED_RMSE, expected_rmse
 from thermosharp.extents import Extent
 from thermosharp.findings import Finding
@@ -38,6 +44,11 @@ Status = Literal["done", "kept", "skipped", "failed"]
 
 #: A scene is given up once so many processes have died while they worked on it.
 MOST_DEATHS = 5
+
+#: What may go away by itself (a neighbour's memory, a shared disk, a service), how often a scene is
+#: tried then on many workers, and the pause before it is, s.
+PASSING = (MemoryError, OSError, ServiceFailed)
+MOST_TRIES, PAUSE = 3, 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +163,8 @@ class Outcome:
     acquired : datetime, date, or None
     grid : GeoBox, optional
         When the scene was taken, and its coarse grid; of scenes made now.
+    passing : bool
+        Whether what went wrong may go away by itself.
     """
 
     name: str
@@ -161,6 +174,7 @@ class Outcome:
     findings: tuple[Finding, ...] = ()
     acquired: date | None = None
     grid: GeoBox | None = None
+    passing: bool = False
 
 
 class _Skipped(Exception):
@@ -214,6 +228,17 @@ def carry_out(job: SceneJob) -> Outcome:
     if done is not None or not job.run:
         return done or _try(job)
     ledger = Ledger(job.options.output)
+    outcome = _try_noted(job, ledger)
+    for _ in range(MOST_TRIES - 1):
+        if not outcome.passing:
+            break
+        time.sleep(PAUSE)
+        outcome = _try_noted(job, ledger)
+    return outcome
+
+
+def _try_noted(job: SceneJob, ledger: Ledger) -> Outcome:
+    """Try a scene, with a note in the ledger before and after."""
     try:
         deaths = ledger.begin(job.name, job.run)
     except ThermosharpError as error:
@@ -235,7 +260,8 @@ def failure(job: SceneJob, error: Exception, about: Mapping[str, Any] | None = N
         code, reason = "UNEXPECTED", f"unexpected {type(error).__name__}: {error}"
     told = {"status": "failed", "code": code, "reason": reason}
     row = {**(about or _about(job)), **told}
-    return Outcome(name=job.name, status="failed", reason=reason, row=row)
+    passing = isinstance(error, PASSING)
+    return Outcome(name=job.name, status="failed", reason=reason, row=row, passing=passing)
 
 
 def _about(job: SceneJob) -> dict[str, Any]:
