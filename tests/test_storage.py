@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from scenes_for_tests import geobox, predictor_stack
 from thermosharp import storage
 from thermosharp.errors import WriteFailed
+from thermosharp.storage import SetAside
 
 
 @pytest.fixture
@@ -72,3 +74,31 @@ def test_a_stack_in_a_file_gives_copies_of_its_parts(small_memory):
     assert not storage.in_file(part.data.values)
     np.testing.assert_array_equal(part.data.values, data[:, 3:9, 5:15])
     assert part.geobox == stack.geobox[3:9, 5:15]
+
+
+def test_objects_set_aside(monkeypatch):
+    aside = SetAside()
+    assert list(aside) == []
+    things = [(np.arange(1000.0), None), "text", {"a": np.eye(3)}]
+    aside.extend(things)
+    for _ in range(2):
+        (first, none), text, mapping = aside
+        np.testing.assert_array_equal(first, np.arange(1000.0))
+        assert none is None and text == "text"
+        np.testing.assert_array_equal(mapping["a"], np.eye(3))
+    first[0] = 5  # what comes back is one's own
+    elsewhere = pickle.loads(pickle.dumps(aside))
+    aside.add("more")
+    assert len(list(elsewhere)) == 3 and len(list(aside)) == 4
+    assert next(iter(elsewhere))[0][0] == 0
+
+
+def test_no_room_to_set_aside(monkeypatch):
+    aside = SetAside()
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("thermosharp.storage.pickle.dump", full)
+    with pytest.raises(WriteFailed, match="No space left"):
+        aside.add(1)

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from thermosharp.errors import ThermosharpError
     from thermosharp.evaluation import evaluate
     from thermosharp.findings import Finding
-    from thermosharp.products import find_thermal, open_predictors, open_thermal
+    from thermosharp.products import (
+        find_thermal,
+        open_predictors,
+        open_thermal,
+        predictors_from_array,
+        thermal_from_array,
+    )
     from thermosharp.registration import Registration
     from thermosharp.scenes import Diagnostics, PredictorStack, SharpenedScene, ThermalScene
     from thermosharp.scorecard import Evaluation
@@ -45,6 +51,8 @@ _HOMES = {
     "register": "coregister",
     "open_predictors": "products",
     "open_thermal": "products",
+    "predictors_from_array": "products",
+    "thermal_from_array": "products",
     "sharpen": "sharpeners",
     "sharpen_many": "workflow",
 }
@@ -68,9 +76,11 @@ __all__ = [
     "find_thermal",
     "open_predictors",
     "open_thermal",
+    "predictors_from_array",
     "register",
     "sharpen",
     "sharpen_many",
+    "thermal_from_array",
 ]
 
 

@@ -185,6 +185,10 @@ class Ledger:
             steps = weight * _solve(lambda x: light * _apply(self._least, light * x), residual)
         return Correction(nodes, steps)
 
+    def forget_strips(self) -> None:
+        """Let go of all that only :meth:`correction` needs: large, and of no use after it."""
+        self._least, self._smooth = {}, {}
+
     def _held(self, observed: Array, usable: Array) -> Array:
         held: Array = usable & np.isfinite(observed) & (self.share >= MIN_COVERAGE)
         return held

@@ -124,6 +124,10 @@ class GridPair:
         """Cut the fine grid into strips of about :data:`STRIP_PIXELS`, from the first row on."""
         return map(self.strip, strips_of(self.fine.shape))
 
+    def __reduce__(self) -> tuple[type["GridPair"], tuple[GeoBox, GeoBox]]:
+        """Leave operators behind where a pair is sent elsewhere: they are soon made again."""
+        return GridPair, (self.coarse, self.fine)
+
     @cached_property
     def _kept(self) -> dict[tuple[int, int], "Strip"]:
         return {}

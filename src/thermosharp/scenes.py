@@ -95,6 +95,14 @@ class ThermalScene:
         }
         return replace(self, **cropped)
 
+    def compute(self) -> "ThermalScene":
+        """Return the scene with layers that are Dask-backed computed, all at once."""
+        from dask import compute  # type: ignore[attr-defined]
+
+        names = ("lst", "usable", "observed", "cloud", "water", "weight", "lst_error")
+        (layers,) = compute({name: getattr(self, name) for name in names})
+        return replace(self, **layers)
+
     def usable_fraction(self, area: NDArray[np.bool_] | None = None) -> float:
         """Usable share of what the swath saw, inside `area` ``(y, x)`` if one is given.
 
@@ -174,10 +182,11 @@ class PredictorStack:
     def crop(self, window: Window) -> "PredictorStack":
         """Return the part of the stack under a window ``(rows, columns)`` of slices.
 
-        Of layers that are too large for the memory and lie in a file it is a copy.
+        Of layers that are too large for the memory and lie in a file it is a copy; of layers that
+        are computed when asked for (Dask) nothing is computed.
         """
         part = self.data[(slice(None), *window)]
-        if in_file(part.values):
+        if part.chunks is None and in_file(part.values):
             part = part.copy()
             release(self.data.values)
         return replace(self, data=part)

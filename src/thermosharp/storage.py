@@ -6,8 +6,10 @@ system writes them to the disk only if it needs the room. The file is gone when 
 
 import mmap
 import os
+import pickle
 import tempfile
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +44,7 @@ def empty(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
             # The mapping holds the file open on its own.
             pages = mmap.mmap(file.fileno(), size)
     except OSError as error:
-        raise WriteFailed(
-            f"There is no room for {size / 1e9:.1f} GB of temporary data in {place}",
-            expected="that much free disk space",
-            came=error.strerror or type(error).__name__,
-            advice="free some, or let the environment variable TMPDIR name a roomier folder",
-        ) from error
+        raise _no_room(f"{size / 1e9:.1f} GB of temporary data", place, error) from error
     return np.frombuffer(pages, kind).reshape(shape)
 
 
@@ -81,10 +78,62 @@ def _pages(array: NDArray[Any]) -> mmap.mmap | None:
     return base
 
 
+class SetAside:
+    """Objects that are kept on the disk until they are wanted again, and take no memory meanwhile.
+
+    They go to another process as the bytes that lie there.
+    """
+
+    def __init__(self) -> None:
+        self._place = folder()
+        self._file = tempfile.TemporaryFile(dir=self._place)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
+
+    def add(self, thing: Any) -> None:
+        """Put an object behind those that are there.
+
+        Raises
+        ------
+        WriteFailed
+            The disk has no room for it.
+        """
+        try:
+            pickle.dump(thing, self._file, protocol=5)
+            self._file.flush()
+        except OSError as error:
+            raise _no_room("temporary data", self._place, error) from error
+
+    def __iter__(self) -> Iterator[Any]:
+        """Read one object after the other; as often as one likes."""
+        size = os.fstat(self._file.fileno()).st_size
+        if not size:
+            return
+        with mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_READ) as pages:
+            while pages.tell() < size:
+                yield pickle.load(pages)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SetAside, (), None, iter(self)
+
+    def extend(self, things: Iterable[Any]) -> None:
+        """Put objects behind those that are there; as :meth:`add`."""
+        for thing in things:
+            self.add(thing)
+
+
 def folder() -> str:
     """Where large temporary files go."""
     roomy = "TMPDIR" not in os.environ and _ROOMY.is_dir() and os.access(_ROOMY, os.W_OK)
     return str(_ROOMY) if roomy else tempfile.gettempdir()
+
+
+def _no_room(what: str, place: str, error: OSError) -> WriteFailed:
+    return WriteFailed(
+        f"There is no room for {what} in {place}",
+        expected="that much free disk space",
+        came=error.strerror or type(error).__name__,
+        advice="free some, or let the environment variable TMPDIR name a roomier folder",
+    )
 
 
 def _reserve(handle: int, size: int) -> None:

@@ -1,15 +1,20 @@
 """Work spread over the cores of one machine, with the same result whatever their number."""
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from threading import Lock
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+
+#: Items for each thread that are begun before the first result is taken.
+AHEAD = 4
 
 _most: ContextVar[int | None] = ContextVar("most", default=None)
 
@@ -41,9 +46,46 @@ def in_threads(
     On all cores where that is worth starting threads; the work must release the interpreter lock
     to gain from it, as compiled kernels and large array operations do.
     """
-    if not worthwhile or cores() == 1:
+    many = cores()
+    if not worthwhile or many == 1:
         yield from map(work, items)
         return
     # Threads begin with a blank context: what limits us limits them.
-    with ThreadPoolExecutor(cores(), initializer=_most.set, initargs=(_most.get(),)) as pool:
-        yield from pool.map(work, items)
+    with ThreadPoolExecutor(many, initializer=_most.set, initargs=(_most.get(),)) as pool:
+        waiting: deque[Future[Result]] = deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > AHEAD * many:  # results not taken yet take memory
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+class _OneBlasThread:
+    """A limit of the whole process: it holds until the last of those inside has left."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._limit = Lock(), 0, ExitStack()
+
+    def __enter__(self) -> None:
+        from threadpoolctl import threadpool_limits
+
+        with self._lock:
+            if self._inside == 0:
+                # Only the thread that has set a limit can lift it, and who is first to come need
+                # not be last to leave: both is done in a thread of its own.
+                self._keeper = ThreadPoolExecutor(1)
+                limit = self._keeper.submit(threadpool_limits, 1, "blas").result()
+                self._keeper.submit(self._limit.enter_context, limit).result()
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._keeper.submit(self._limit.close).result()
+                self._keeper.shutdown()
+
+
+#: Inside it linear algebra keeps to one thread: threads are ours, and sums the same on any machine.
+one_blas_thread = _OneBlasThread()

@@ -1,5 +1,6 @@
 """Files to scenes: what each product means, never how it is fetched."""
 
+from thermosharp.products.arrays import predictors_from_array, thermal_from_array
 from thermosharp.products.predictors import (
     PredictorImage,
     date_gap,
@@ -17,4 +18,6 @@ __all__ = [
     "nearest",
     "open_predictors",
     "open_thermal",
+    "predictors_from_array",
+    "thermal_from_array",
 ]

@@ -1,16 +1,19 @@
 """One module per sharpening method, all with the contract of :class:`Sharpener`."""
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thermosharp.errors import UsageError
-from thermosharp.scenes import PredictorStack, SharpenedScene, ThermalScene
+from thermosharp.scenes import Predictors, SharpenedScene, ThermalScene
 from thermosharp.sharpeners.atprk import ATPRK
 from thermosharp.sharpeners.base import Sharpener
 from thermosharp.sharpeners.detail import Detail
 from thermosharp.sharpeners.dms import DMS
 from thermosharp.sharpeners.interpolate import Bicubic
 from thermosharp.sharpeners.tsharp import TsHARP
+
+if TYPE_CHECKING:
+    from thermosharp.sharpeners.lazy import LazyScene
 
 #: Every method by the name `--method` takes.
 METHODS: dict[str, type[Sharpener]] = {
@@ -38,14 +41,17 @@ __all__ = [
 
 def sharpen(
     thermal: ThermalScene,
-    predictors: PredictorStack,
+    predictors: Predictors,
     *,
     method: str | Sharpener = DEFAULT_METHOD,
     conserve: bool = True,
     register: bool = False,
     **options: Any,
-) -> SharpenedScene:
+) -> "SharpenedScene | LazyScene":
     """Sharpen a thermal image to the scale of its predictors.
+
+    Of Dask-backed inputs nothing is computed before it is asked for: what comes back is a
+    :class:`~thermosharp.sharpeners.lazy.LazyScene`, whose layers are Dask-backed too.
 
     Parameters
     ----------
@@ -60,18 +66,21 @@ def sharpen(
     register : bool
         Move the coarse grid to where the predictors say it lies, if that is certain; see
         :func:`thermosharp.coregister.register`. Off: the scene is taken to lie where it says. (The
-        command line asks for it unless told not to.)
+        command line asks for it unless told not to.) Not of Dask-backed inputs: the grid of the
+        result would depend on their values.
     **options
         For the method's constructor, such as ``window`` or ``random_state`` of ``dms``.
 
     Returns
     -------
     SharpenedScene
+        Or a :class:`~thermosharp.sharpeners.lazy.LazyScene`, which has the same layers.
 
     Raises
     ------
     UsageError
-        There is no such method, or it does not take such an option.
+        There is no such method, it does not take such an option, or `register` was asked for of
+        Dask-backed inputs.
     ThermosharpError
         The inputs do not go together; the class says why.
 
@@ -83,6 +92,8 @@ def sharpen(
     >>> sharp = ts.sharpen(thermal, fine)  # doctest: +SKIP
     """
     sharpener = make_sharpener(method, **options)
+    if _lazy(thermal, predictors):
+        return _sharpen_lazily(sharpener, thermal, predictors, conserve, register)
     if not register:
         return sharpener.sharpen(thermal, predictors, conserve=conserve)
     from thermosharp.coregister import register as find_place
@@ -90,6 +101,33 @@ def sharpen(
     found = find_place(thermal, predictors)
     scene = replace(found.thermal, findings=(*found.thermal.findings, *found.findings))
     return sharpener.sharpen(scene, predictors, conserve=conserve, box=found.box)
+
+
+def _lazy(thermal: ThermalScene, predictors: Predictors) -> bool:
+    """Tell whether some layer is Dask-backed."""
+    layers = [thermal.lst, thermal.usable, thermal.observed, thermal.weight, thermal.lst_error]
+    layers.append(getattr(predictors, "data", None))
+    return any(layer is not None and layer.chunks is not None for layer in layers)
+
+
+def _sharpen_lazily(
+    sharpener: Sharpener,
+    thermal: ThermalScene,
+    predictors: Predictors,
+    conserve: bool,
+    register: bool,
+) -> "LazyScene":
+    if register:
+        raise UsageError(
+            "register=True does not go with Dask-backed inputs: where the result lies would "
+            "depend on their values",
+            expected="register=False",
+            advice="register first: `found = ts.register(thermal.compute(), fine)`, then "
+            "sharpen `found.thermal`",
+        )
+    from thermosharp.sharpeners.lazy import sharpen_lazily  # Dask only where it is used
+
+    return sharpen_lazily(sharpener, thermal, predictors, conserve=conserve)
 
 
 def make_sharpener(method: str | Sharpener, **options: Any) -> Sharpener:

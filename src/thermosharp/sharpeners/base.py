@@ -1,15 +1,16 @@
 """The contract of every sharpening method, and the steps they share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Self, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 from scipy import ndimage
 
-from thermosharp.conservation import Correction, Ledger, Tally
+from thermosharp.conservation import Correction, Ledger
 from thermosharp.errors import TooFewPixels
 from thermosharp.grids import GridPair, Strip, full_is_one, strips_of
 from thermosharp.parameters import Parameterized
@@ -22,11 +23,11 @@ from thermosharp.scenes import (
     raster,
 )
 from thermosharp.sharpeners.samples import EVERY
+from thermosharp.sharpeners.strips import Finish, Finished, Guess, Rows, Spread, over_threads
 from thermosharp.stages import timed
 from thermosharp.storage import empty, release
-from thermosharp.threads import in_threads
+from thermosharp.threads import in_threads, one_blas_thread
 
-Result = TypeVar("Result")
 Array = NDArray[Any]
 
 #: Fewest coarse pixels that any method works with.
@@ -56,8 +57,11 @@ class Sharpener(Parameterized, ABC):
     #: noise already.
     smooth_rounds: ClassVar[int] = 4
 
-    #: Whether rows are asked for strip by strip, or all at once.
-    in_strips: ClassVar[bool] = True
+    #: Fine rows beyond those predicted that their prediction depends on, on either side.
+    halo: ClassVar[int] = 0
+
+    #: Whether it knows the standard deviation of what it predicts.
+    states_uncertainty: ClassVar[bool] = False
 
     #: Share of the coarse variance explained where trained; methods that regress set it in fit.
     r2_: float | None = None
@@ -76,8 +80,12 @@ class Sharpener(Parameterized, ABC):
         MissingBands
             The method needs a band that is not there.
         """
+        with one_blas_thread:
+            return self._fit(thermal, predictors)
+
+    def _fit(self, thermal: ThermalScene, predictors: Predictors) -> Self:
         self.pair_ = GridPair(thermal.geobox, predictors.geobox)
-        self.valid_, self.coverage_ = self._look(predictors)
+        self.coverage_ = self._look(predictors)
         trained = thermal.usable.values & (self.coverage_ >= TRAINING_COVERAGE)
         if trained.sum() < MIN_SAMPLES:
             raise TooFewPixels(
@@ -90,19 +98,16 @@ class Sharpener(Parameterized, ABC):
         self._learn(thermal, predictors, trained)
         return self
 
-    def _look(self, predictors: Predictors) -> tuple[Array, Array]:
-        """Find valid pixels (fine y, fine x), and what share of each coarse pixel they cover."""
-        valid = empty(self.pair_.fine.shape, bool)
+    def _look(self, predictors: Predictors) -> Array:
+        """Find what share of each coarse pixel ``(y, x)`` valid fine pixels cover."""
         coverage = np.zeros(self.pair_.coarse.shape)
 
         def work(strip: Strip) -> tuple[Window, Array]:
-            valid[strip.rows] = predictors.crop((strip.rows, EVERY)).valid
-            return strip.window, strip.coverage(valid[strip.rows])
+            return strip.window, strip.coverage(predictors.crop((strip.rows, EVERY)).valid)
 
         for window, part in in_threads(work, self.pair_.strips()):
             coverage[window] += part
-            release(valid)
-        return valid, full_is_one(coverage)
+        return full_is_one(coverage)
 
     def predict(self, predictors: Predictors) -> xr.DataArray:
         """Temperature on the predictors' grid ``(y, x)``, float32 K, before conservation.
@@ -118,13 +123,14 @@ class Sharpener(Parameterized, ABC):
             pair = GridPair(pair.coarse, predictors.geobox)
         lst = empty(pair.fine.shape, np.float32)
 
-        def work(strip: Strip) -> None:
-            valid = predictors.crop((strip.rows, EVERY)).valid
-            kelvin, _ = self._predict_rows(predictors, pair, strip.rows)
-            lst[strip.rows] = np.where(valid, kelvin, np.nan)
+        def work(near: Rows) -> None:
+            kelvin, _ = self._predict_rows(near, pair, near.rows)
+            valid = near.crop((near.rows, EVERY)).valid
+            lst[near.rows] = np.where(valid, kelvin, np.nan)
 
-        for _ in self._over(work, pair):
-            release(lst)
+        with one_blas_thread:
+            for _ in over_threads(work, predictors, strips_of(lst.shape), self.halo):
+                release(lst)
         return raster(lst, predictors.geobox, units="K")
 
     @abstractmethod
@@ -141,12 +147,6 @@ class Sharpener(Parameterized, ABC):
         several strips at a time, from as many threads.
         """
 
-    def _over(self, work: Callable[[Strip], Result], pair: GridPair) -> Iterator[Result]:
-        """Do something for each strip of the fine grid, in threads; results in order."""
-        if self.in_strips:
-            return in_threads(work, pair.strips())
-        return map(work, [pair.strip(slice(0, pair.fine.shape[0]))])
-
     def sharpen(
         self,
         thermal: ThermalScene,
@@ -154,6 +154,7 @@ class Sharpener(Parameterized, ABC):
         *,
         conserve: bool = True,
         box: int = 1,
+        spread: Spread = over_threads,
     ) -> SharpenedScene:
         """Sharpen a thermal image.
 
@@ -168,6 +169,9 @@ class Sharpener(Parameterized, ABC):
         box : int
             Side, in coarse pixels, of the box over which means are held. Where registration is
             doubtful 3 is better than 1 (Xue et al. 2020).
+        spread : Spread
+            Where strips are predicted: in the threads of this process, or on the workers of a
+            cluster (:class:`thermosharp.sharpeners.workers.Workers`). The result is the same.
 
         Returns
         -------
@@ -175,20 +179,95 @@ class Sharpener(Parameterized, ABC):
             On the predictors' grid.
         """
         seconds: dict[str, float] = {}
-        with timed(seconds, "fit"):
-            self.fit(thermal, predictors)
-        pair, usable, observed = self.pair_, thermal.usable.values, thermal.lst.values
-        with timed(seconds, "predict"):
-            lst, uncertainty, ledger = self._guess(thermal, predictors)
-            before = after = ledger.residual(observed, usable)
-        with timed(seconds, "conserve"):
-            if conserve:
-                wanted = observed if box == 1 else _relaxed(observed, before, box)
-                correction = ledger.correction(wanted, usable, rounds=self.smooth_rounds)
-                after = ledger.residual(observed, usable, _corrected(lst, pair, correction))
-            written, extrapolated = _counts(lst, pair, observed[usable])
-        coverage = np.where(usable, self.coverage_, 0)
-        diagnostics = Diagnostics(
+        with one_blas_thread:
+            with timed(seconds, "fit"):
+                self.fit(thermal, predictors)
+            with timed(seconds, "predict"):
+                lst, uncertainty, ledger = self._guess(thermal, predictors, spread)
+            with timed(seconds, "conserve"):
+                before, correction = self._balance(ledger, thermal, conserve=conserve, box=box)
+                parts = _finish(lst, self._finish(thermal, correction))
+                after = self._after(ledger, thermal, correction, parts)
+        return SharpenedScene(
+            lst=raster(lst, predictors.geobox, units="K"),
+            residual=_residual(before, after, thermal.geobox),
+            uncertainty=None
+            if uncertainty is None
+            else raster(uncertainty, predictors.geobox, units="K"),
+            thermal=thermal,
+            diagnostics=self._diagnostics(thermal, before, after, parts, seconds),
+            **self._told(thermal, predictors, conserve=conserve, box=box),
+        )
+
+    def _guess(
+        self, thermal: ThermalScene, predictors: Predictors, spread: Spread
+    ) -> tuple[Array, Array | None, Ledger]:
+        """Predict strip by strip what shall be shown: temperature, uncertainty, K, and sums."""
+        shape, ledger = self.pair_.fine.shape, Ledger(self.pair_)
+        lst, uncertainty = empty(shape, np.float32), None
+        work = self._guesser(thermal)
+        for part in spread(work, predictors, strips_of(shape), self.halo):
+            ledger.add(part.tally)
+            lst[part.rows] = part.kelvin
+            release(lst)
+            if part.deviation is not None:
+                uncertainty = empty(shape, np.float32) if uncertainty is None else uncertainty
+                uncertainty[part.rows] = part.deviation
+                release(uncertainty)
+        return lst, uncertainty, ledger
+
+    # The steps of sharpening after the fit. Done here one after the other; in `lazy` as tasks.
+
+    def _guesser(self, thermal: ThermalScene) -> Guess:
+        """Make what predicts a strip."""
+        error = None
+        if thermal.lst_error is not None:
+            error = self.pair_.coefficients(thermal.lst_error.values)
+        return Guess(self, thermal.usable.values, error)
+
+    def _balance(
+        self, ledger: Ledger, thermal: ThermalScene, *, conserve: bool, box: int
+    ) -> tuple[Array, Correction | None]:
+        """Find what the prediction lacks, K ``(coarse y, coarse x)``, and what makes up for it."""
+        observed, usable = thermal.lst.values, thermal.usable.values
+        before = ledger.residual(observed, usable)
+        if not conserve:
+            return before, None
+        wanted = observed if box == 1 else _relaxed(observed, before, box)
+        return before, ledger.correction(wanted, usable, rounds=self.smooth_rounds)
+
+    def _finish(self, thermal: ThermalScene, correction: Correction | None) -> Finish:
+        """Make what finishes a strip."""
+        observed = thermal.lst.values[thermal.usable.values]
+        low, high = observed.min() - EXTRAPOLATION_MARGIN, observed.max() + EXTRAPOLATION_MARGIN
+        return Finish(self.pair_, correction, float(low), float(high))
+
+    def _after(
+        self,
+        ledger: Ledger,
+        thermal: ThermalScene,
+        correction: Correction | None,
+        parts: Sequence[Finished],
+    ) -> Array:
+        """Find what the finished image lacks, K ``(coarse y, coarse x)``."""
+        total = None
+        if correction is not None:
+            total = np.zeros(self.pair_.coarse.shape)
+            for part in parts:
+                total[part.window] += part.total
+        return ledger.residual(thermal.lst.values, thermal.usable.values, total)
+
+    def _diagnostics(
+        self,
+        thermal: ThermalScene,
+        before: Array,
+        after: Array,
+        parts: Sequence[Finished],
+        seconds: Mapping[str, float],
+    ) -> Diagnostics:
+        coverage = np.where(thermal.usable.values, self.coverage_, 0)
+        written = sum(part.written for part in parts)
+        return Diagnostics(
             coarse_usable=int((coverage > 0).sum()),
             coarse_trained=int((coverage >= TRAINING_COVERAGE).sum()),
             fine_written=written,
@@ -197,86 +276,43 @@ class Sharpener(Parameterized, ABC):
             rmsd_before=_mean(before**2) ** 0.5,
             bias_after=_mean(after),
             rmsd_after=_mean(after**2) ** 0.5,
-            extrapolated=extrapolated,
+            extrapolated=sum(part.outside for part in parts) / max(written, 1),
             seconds=seconds,
         )
-        return SharpenedScene(
-            name=thermal.name,
-            lst=raster(lst, predictors.geobox, units="K"),
-            residual=raster(
-                np.stack([before, after]).astype(np.float32), thermal.geobox, units="K"
-            ),
-            uncertainty=None if uncertainty is None else raster(uncertainty, pair.fine, units="K"),
-            thermal=thermal,
-            method=self.name,
-            settings={**_plain(self.get_params(deep=False)), "conserve": conserve, "box": box},
-            diagnostics=diagnostics,
-            predictors={
+
+    def _told(
+        self, thermal: ThermalScene, predictors: Predictors, *, conserve: bool, box: int
+    ) -> dict[str, Any]:
+        """Tell where a result came from."""
+        return {
+            "name": thermal.name,
+            "method": self.name,
+            "settings": {
+                **_plain(self.get_params(deep=False)),
+                "conserve": conserve,
+                "box": box,
+            },
+            "predictors": {
                 "name": predictors.name,
                 "bands": list(predictors.bands),
                 "acquired": predictors.acquired,
                 "provenance": predictors.provenance,
             },
-            findings=thermal.findings + predictors.findings,
-        )
-
-    def _guess(
-        self, thermal: ThermalScene, predictors: Predictors
-    ) -> tuple[Array, Array | None, Ledger]:
-        """Predict strip by strip what shall be shown: temperature, uncertainty, K, and sums.
-
-        Masked before it is conserved, so that every mean is over what is written.
-        """
-        pair, error = self.pair_, None
-        if thermal.lst_error is not None:
-            error = pair.coefficients(thermal.lst_error.values)
-        lst, ledger = empty(pair.fine.shape, np.float32), Ledger(pair)
-        uncertainty: Array | None = None
-
-        def work(strip: Strip) -> tuple[slice, Tally, Array | None]:
-            rows = strip.rows
-            shown = self.valid_[rows] & strip.lookup(thermal.usable.values, False)
-            kelvin, deviation = self._predict_rows(predictors, pair, rows)
-            lst[rows] = np.where(shown, kelvin, np.nan)
-            if deviation is not None:
-                if error is not None:
-                    deviation = np.hypot(deviation, strip.evaluate(error))
-                deviation = np.where(shown, deviation, np.nan)
-            return rows, Tally.of(strip, lst[rows]), deviation
-
-        for rows, tally, deviation in self._over(work, pair):
-            ledger.add(tally)
-            if deviation is not None:
-                if uncertainty is None:
-                    uncertainty = empty(pair.fine.shape, np.float32)
-                uncertainty[rows] = deviation
-                release(uncertainty)
-            release(lst)
-        return lst, uncertainty, ledger
+            "findings": thermal.findings + predictors.findings,
+        }
 
 
-def _corrected(lst: Array, pair: GridPair, correction: Correction) -> Array:
-    """Correct an image in place; return the sum of its radiance over each coarse pixel."""
-    total = np.zeros(pair.coarse.shape)
-    for window, part in in_threads(lambda s: correction.apply(s, lst[s.rows]), pair.strips()):
-        total[window] += part
+def _finish(lst: Array, work: Finish) -> list[Finished]:
+    """Finish an image in place, strip by strip."""
+    parts = []
+    for part in in_threads(lambda rows: work(rows, lst[rows]), strips_of(lst.shape)):
+        parts.append(part)
         release(lst)
-    return total
+    return parts
 
 
-def _counts(lst: Array, pair: GridPair, observed: Array) -> tuple[int, float]:
-    """Pixels written, and the share of them beyond the observed range, widened by a margin."""
-    low, high = observed.min() - EXTRAPOLATION_MARGIN, observed.max() + EXTRAPOLATION_MARGIN
-
-    def count(rows: slice) -> tuple[int, int]:
-        part = lst[rows]
-        return int(np.isfinite(part).sum()), int(((part < low) | (part > high)).sum())
-
-    written = outside = 0
-    for inside, beyond in in_threads(count, strips_of(lst.shape)):
-        written, outside = written + inside, outside + beyond
-        release(lst)
-    return written, outside / max(written, 1)
+def _residual(before: Array, after: Array, coarse: GeoBox) -> xr.DataArray:
+    return raster(np.stack([before, after]).astype(np.float32), coarse, units="K")
 
 
 def _relaxed(observed: Array, residual: Array, box: int) -> Array:

@@ -6,11 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 from scipy import ndimage
-from threadpoolctl import threadpool_limits
 
 from thermosharp.areagp import Block, fit
 from thermosharp.drift import CELL, Drift
-from thermosharp.features import DRIFTING, SIGMAS, Channels, Land, gaussian, reach_of
+from thermosharp.features import DRIFTING, HALO, SIGMAS, Channels, Land, gaussian, reach_of
 from thermosharp.fields import STEP, Fields
 from thermosharp.grids import MIN_COVERAGE, GridPair, common_window, even_parts
 from thermosharp.kernels.assembly import assemble
@@ -89,6 +88,8 @@ class Detail(Sharpener):
 
     name: ClassVar[str] = "detail"
     smooth_rounds: ClassVar[int] = 0
+    halo: ClassVar[int] = HALO
+    states_uncertainty: ClassVar[bool] = True
 
     def __init__(self, *, random_state: int = 0, without: tuple[str, ...] = ()) -> None:
         self.random_state = random_state
@@ -102,13 +103,12 @@ class Detail(Sharpener):
             trust = np.maximum(np.nan_to_num(thermal.weight.values), 0.01)
         sigmas = (DRIFTING,) if "surroundings" in self.without else SIGMAS
         self.channels_ = Channels.of(predictors, sigmas=sigmas)
-        with threadpool_limits(1, "blas"):  # threads are ours, and the same sums on any machine
-            self._learn_function(predictors, held, observed, trust)
-            function, components = self._aggregate(predictors)
-            left = np.where(held, observed - function, 0)
-            self.level_ = float(left[held].mean())
-            left = self._learn_drift(np.where(held, left - self.level_, 0), components, held)
-            self._learn_fields(left, held, trust)
+        self._learn_function(predictors, held, observed, trust)
+        function, components = self._aggregate(predictors)
+        left = np.where(held, observed - function, 0)
+        self.level_ = float(left[held].mean())
+        left = self._learn_drift(np.where(held, left - self.level_, 0), components, held)
+        self._learn_fields(left, held, trust)
         unexplained = left[held].var() / max(observed[held].var(), 1e-9)
         self.r2_ = float(np.clip(1 - unexplained, 0, 1))
 

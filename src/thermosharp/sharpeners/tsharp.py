@@ -31,8 +31,8 @@ class TsHARP(Sharpener):
 
     def _learn(self, thermal: ThermalScene, predictors: Predictors, trained: Array) -> None:
         def sums(strip: Strip) -> tuple[Window, tuple[Array, ...]]:
-            bare = bare_fraction(predictors.crop((strip.rows, EVERY)))
-            bare = np.where(self.valid_[strip.rows], bare, np.nan).astype(np.float32)
+            part = predictors.crop((strip.rows, EVERY))
+            bare = np.where(part.valid, bare_fraction(part), np.nan).astype(np.float32)
             return strip.window, moments_of(strip, bare[None], np.zeros(1))
 
         share, total = np.zeros((2, *trained.shape))
