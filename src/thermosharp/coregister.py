@@ -18,10 +18,26 @@ from odc.geo.geobox import GeoBox
 from thermosharp.findings import Finding
 from thermosharp.geodesy import metres, pixel_side
 from thermosharp.radiometry import to_kelvin, to_radiance
-from thermosharp.registration import Registration, contradictory, doubtful, shifted, unknown
+from thermosharp.registration import (
+    CONFIDENT,
+    Registration,
+    contradictory,
+    doubtful,
+    shifted,
+    unknown,
+)
 from thermosharp.scenes import Predictors, PredictorStack, ThermalScene, raster
+from thermosharp.shiftlikelihood import (
+    LEAST_CHANCE,
+    Peak,
+    chance,
+    likelihood_at,
+    likelihood_of_nothing,
+    luck,
+    refine,
+)
 from thermosharp.shiftpatches import Patch, patches
-from thermosharp.shiftsearch import LEAST_OVERLAP, Foot, errors_at, explained, luck, refine
+from thermosharp.shiftsearch import LEAST_OVERLAP, explained
 from thermosharp.threads import in_threads
 
 Array = NDArray[Any]
@@ -29,19 +45,20 @@ Array = NDArray[Any]
 #: How far displacements are searched: metres, but at least this many coarse pixels.
 REACH_METRES, REACH_PIXELS = 1000.0, 5
 #: A displacement should be right to this part of a pixel; to this share of itself, up to twice as
-#: much, where it is large.
-TOLERANCE, RELATIVE_TOLERANCE = 0.25, 0.1
+#: much, where it is large: moving takes the better part of it away all the same.
+TOLERANCE, RELATIVE_TOLERANCE = 0.25, 1 / 3
 #: Smaller displacements, in coarse pixels, are left alone: what reflectance and temperature show
 #: of one edge differs by about as much.
 LEAST_MOVE = 0.2
-#: Displacements that are not trusted are warned of from this many coarse pixels.
+#: Displacements that are not trusted are warned of from this many coarse pixels, and moved by where
+#: that surely brings the image nearer.
 LARGE = 1.0
 #: Chance of luck below which a gain counts.
 SIGNIFICANT = 0.05
 #: Standard error, in coarse pixels, where half of the local variance is explained, that comes on
-#: top of the scatter of the blocks: what predictors leave unexplained, such as slopes that the sun
-#: shines on, is not displaced at random. It grows with the ratio of unexplained to explained.
-SYSTEMATIC = 0.09
+#: top of that of chance: what predictors leave unexplained, such as slopes that the sun shines on,
+#: is not displaced at random. It grows with the ratio of unexplained to explained variance.
+SYSTEMATIC = 0.06
 #: Fewest usable coarse pixels to judge by.
 LEAST_PIXELS = 60
 #: Quadrants that are this many pixels apart are uneven if luck is no more likely than this.
@@ -70,8 +87,9 @@ def register(thermal: ThermalScene, predictors: Predictors, *, move: bool = True
     Registration
         Displacements of up to 1 km, and at least 5 coarse pixels, are found. One that is certain,
         significant and larger than 0.2 coarse pixels is applied (``GEOLOCATION_SHIFT``, repaired);
-        a large one that is not certain is warned of. A scene without texture tells nothing, and
-        is left as it is (``GEOLOCATION_UNKNOWN``).
+        one of at least a pixel that is not exact is warned of, and applied where that brings the
+        image nearer. A scene without texture tells nothing, and is left as it is
+        (``GEOLOCATION_UNKNOWN``).
     """
     reach = search_reach(thermal.geobox)
     parts = patches(thermal, predictors, reach)
@@ -81,8 +99,7 @@ def register(thermal: ThermalScene, predictors: Predictors, *, move: bool = True
     best = _best(scores, reach)
     if best is None:
         return Registration(thermal=thermal, findings=(unknown("no texture in common"),))
-    foot = refine(parts, best)
-    found = _judged(thermal, parts, scores, foot, reach)
+    found = _judged(thermal, scores, refine(parts, best), reach)
     return _decided(found, move=move)
 
 
@@ -123,7 +140,7 @@ def register_to_water(thermal: ThermalScene, *, move: bool = True) -> Registrati
     best = _best(scores, reach)
     if best is None:
         return Registration(thermal=thermal)
-    found = _judged(cells, parts, scores, refine(parts, best), reach)
+    found = _judged(cells, scores, refine(parts, best), reach)
     rows, cols = (shift * factor for shift in found.shift_pixels)
     found = replace(
         found,
@@ -177,84 +194,104 @@ def _scores(parts: Sequence[Patch], reach: int) -> Array:
 def _best(scores: Array, reach: int, *, away_from: tuple[int, int] | None = None) -> Any:
     """Whole shift of the best score, at least 2 pixels away from another one if that is given."""
     if away_from is not None:
-        y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-        near = np.maximum(np.abs(y - away_from[0]), np.abs(x - away_from[1])) < 2
-        scores = np.where(near, np.nan, scores)
+        far = np.full(scores.shape, np.nan)
+        row, col = (_elsewhere(scores, away_from, reach) + reach).T
+        far[row, col] = scores[row, col]
+        scores = far
     if not np.isfinite(scores).any():
         return None
     row, col = np.unravel_index(np.nanargmax(scores), scores.shape)
     return int(row) - reach, int(col) - reach
 
 
-def _judged(
-    thermal: ThermalScene, parts: Sequence[Patch], scores: Array, foot: Foot, reach: int
-) -> Registration:
-    """Say how certain the least error is, against no shift and against the next best place."""
-    here = round(foot.shift[0]), round(foot.shift[1])
-    unmoved = errors_at(parts, foot, (0, 0))
-    rival = _best(scores, reach, away_from=here)
-    doubt = luck(foot.total, foot.error, trials=scores.size)
+def _elsewhere(scores: Array, shift: tuple[float, float], reach: int) -> Array:
+    """Whole shifts ``(places, 2)`` that were searched, at least 2 pixels away from another one."""
+    places = np.argwhere(np.isfinite(scores)) - reach
+    apart = np.abs(places - np.round(shift)).max(axis=1)
+    elsewhere: Array = places[apart >= 2]
+    return elsewhere
+
+
+def _judged(thermal: ThermalScene, scores: Array, peak: Peak, reach: int) -> Registration:
+    """Say how certain the likeliest shift is, against no relation and the next best place."""
+    rival = _best(scores, reach, away_from=(round(peak.shift[0]), round(peak.shift[1])))
+    others = [likelihood_of_nothing(peak.blocks)]
     if rival is not None:
-        doubt = max(doubt, luck(errors_at(parts, foot, rival), foot.error))
-    total = max(float(foot.total.sum()), 1e-12)
-    share = 1 - float(foot.error.sum()) / total
-    confidence = 0.0
-    deviation = np.full(2, np.nan)
-    if foot.inside and share > 0:
-        deviation = np.sqrt(np.diag(foot.covariance) + SYSTEMATIC**2 * (1 - share) / share)
-        relative = min(RELATIVE_TOLERANCE * math.hypot(*foot.shift), 2 * TOLERANCE)
+        others.append(likelihood_at(peak.blocks, rival)[0])
+    usual = chance(peak.blocks, _elsewhere(scores, peak.shift, reach))
+    lead = peak.likelihood - max(others)
+    doubt = luck(lead, usual, trials=scores.size)
+    unmoved, before = likelihood_at(peak.blocks, (0, 0))
+    confidence = nearer = 0.0
+    deviation, length = np.full(2, np.nan), math.hypot(*peak.shift)
+    if peak.inside and peak.share > 0:
+        systematic = SYSTEMATIC * (1 - peak.share) / peak.share
+        deviation = np.sqrt(np.diag(peak.covariance) * usual / LEAST_CHANCE + systematic**2)
+        relative = min(RELATIVE_TOLERANCE * length, 2 * TOLERANCE)
         tolerance = max(TOLERANCE, relative)
         within = [math.erf(tolerance / (math.sqrt(2) * sigma)) for sigma in deviation]
         confidence = within[0] * within[1] * (1 - doubt)
-    quadrants, uneven = _quadrants(foot, thermal.geobox)
+        # Nearer is what lies beyond the middle between here and there; that there is anything at
+        # all must be the surer the less exact it is: half of the lead has to do.
+        beyond = length / 2 / float(deviation.max())
+        at_all = 1 - luck(lead / 2, usual, trials=scores.size)
+        nearer = 0.5 * (1 + math.erf(beyond / math.sqrt(2))) * at_all
+    quadrants, uneven = _quadrants(peak, usual, thermal.geobox)
     return Registration(
         thermal=thermal,
         estimated=True,
-        shift=metres(thermal.geobox, foot.shift),
-        shift_pixels=foot.shift,
+        shift=metres(thermal.geobox, peak.shift),
+        shift_pixels=peak.shift,
         deviation_pixels=(float(deviation[0]), float(deviation[1])),
         confidence=confidence,
-        significance=luck(unmoved, foot.error, trials=(2 * math.hypot(*foot.shift) + 1) ** 2),
-        explained=(1 - float(unmoved.sum()) / total, share),
+        nearer=nearer,
+        significance=luck(peak.likelihood - unmoved, usual, trials=(2 * length + 1) ** 2),
+        explained=(before, peak.share),
         quadrants=quadrants,
         uneven=uneven,
     )
 
 
-def _quadrants(foot: Foot, coarse: GeoBox) -> tuple[tuple[tuple[float, float] | None, ...], bool]:
+def _quadrants(
+    peak: Peak, usual: float, coarse: GeoBox
+) -> tuple[tuple[tuple[float, float] | None, ...], bool]:
     """Shift as each quadrant has it, and whether two of them contradict each other."""
-    lower, right = (foot.centres > np.array(coarse.shape) / 2).T
+    lower, right = (peak.centres > np.array(coarse.shape) / 2).T
     members = (~lower & ~right, ~lower & right, lower & ~right, lower & right)
-    told = [foot.of(part) for part in members] if foot.inside else [None] * 4
+    told = [peak.of(part) for part in members] if peak.inside else [None] * 4
     known = [found for found in told if found is not None]
-    uneven = any(_contradict(one, other) for i, one in enumerate(known) for other in known[:i])
+    uneven = any(
+        _contradict(one, other, usual) for i, one in enumerate(known) for other in known[:i]
+    )
     return tuple(None if found is None else found.shift for found in told), uneven
 
 
-def _contradict(one: Foot, other: Foot) -> bool:
+def _contradict(one: Peak, other: Peak, usual: float) -> bool:
     """Tell whether each of two parts fits clearly worse where the other one fits best."""
     if np.abs(np.subtract(one.shift, other.shift)).max() <= UNEVEN:
         return False
     return all(
-        luck(part.at(elsewhere), part.error) < UNEVEN_LUCK
+        luck(part.loss(elsewhere), usual) < UNEVEN_LUCK
         for part, elsewhere in ((one, other.shift), (other, one.shift))
     )
 
 
 def _decided(found: Registration, *, move: bool) -> Registration:
-    """Apply a shift that is certain; warn of one that is not, or of quadrants that disagree."""
-    worthwhile = found.pixels >= LEAST_MOVE and found.significance < SIGNIFICANT
+    """Apply a shift that is certain, or large and surely better than none; warn of what is not."""
+    significant = found.significance < SIGNIFICANT
+    exact = found.confident and found.pixels >= LEAST_MOVE and significant
+    large = found.pixels >= LARGE and significant
+    if move and (exact or (large and found.nearer >= CONFIDENT)):
+        thermal = moved(found.thermal, found.shift_pixels)
+        found = replace(found, thermal=thermal, applied=True)
     findings: list[Finding] = []
-    if found.confident and worthwhile:
-        if move:
-            thermal = moved(found.thermal, found.shift_pixels)
-            found = replace(found, thermal=thermal, applied=True)
+    if exact:
         findings.append(shifted(found))
-    elif found.pixels >= LARGE and found.significance < SIGNIFICANT:
+    elif large:
         findings.append(doubtful(found))
     elif not found.confident:
         findings.append(unknown("the fine image explains too little of the thermal one"))
-    if found.confident and found.uneven:
+    if found.uneven:
         findings.append(contradictory(found))
     return replace(found, findings=tuple(findings))
 

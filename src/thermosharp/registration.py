@@ -29,13 +29,16 @@ class Registration:
     shift_pixels, deviation_pixels : (float, float)
         The same in rows and columns of the coarse grid, and its standard error.
     confidence : float
-        Probability that the shift is right to a quarter of a coarse pixel, or a tenth of itself.
+        Probability that the shift is right to a quarter of a coarse pixel, or a third of itself,
+        up to half a pixel.
+    nearer : float
+        Probability that moving the image by the shift brings it nearer to where it belongs.
     significance : float
-        Chance that the shift explains held-out blocks better than no shift only by luck, as the
-        best of all shifts that are no longer.
+        Chance that the shift makes the image likelier than no shift only by luck, as the best of
+        all shifts that are no longer.
     explained : (float, float)
-        Share of the local variance of held-out blocks that predictors explain without shift and
-        with it.
+        Share of the local variance that predictors explain without shift and with it, where they
+        explain any.
     quadrants : tuple of ((float, float), or None)
         Shift in rows and columns as the upper left, upper right, lower left and lower right part
         have it; None where a part does not tell.
@@ -51,6 +54,7 @@ class Registration:
     shift_pixels: tuple[float, float] = (math.nan, math.nan)
     deviation_pixels: tuple[float, float] = (math.nan, math.nan)
     confidence: float = 0.0
+    nearer: float = 0.0
     significance: float = 1.0
     explained: tuple[float, float] = (math.nan, math.nan)
     quadrants: tuple[tuple[float, float] | None, ...] = ()
@@ -87,6 +91,7 @@ class Registration:
             "deviation_columns": self.deviation_pixels[1],
             "confidence": self.confidence,
             "confident": self.confident,
+            "nearer": self.nearer,
             "significance": self.significance,
             "explained_unmoved": self.explained[0],
             "explained_moved": self.explained[1],
@@ -108,7 +113,7 @@ def shifted(found: Registration, against: str = "the fine image") -> Finding:
     before, after = (max(0.0, share) for share in found.explained)
     told = (
         f"the LST fits {against} best {_text(found)} from where it says it lies: that "
-        f"explains {after:.0%} of its local variance in held-out blocks instead of {before:.0%}"
+        f"explains {after:.0%} of its local variance instead of {before:.0%}"
     )
     if found.applied:
         return Finding(
@@ -128,12 +133,19 @@ def shifted(found: Registration, against: str = "the fine image") -> Finding:
 
 
 def doubtful(found: Registration) -> Finding:
-    """Tell of a shift that is large but not certain."""
+    """Tell of a shift that is large but not exact."""
+    if found.applied:
+        done = (
+            f"that is right to {max(found.deviation_pixels):.1f} coarse pixels only; its grid is "
+            "moved there, which is nearer, no temperature changes"
+        )
+    else:
+        done = f"that is not certain (probability {found.confidence:.0%}); not moved"
     return Finding(
         "GEOLOCATION_SHIFT",
         "warning",
         f"the LST seems to fit the fine image best {_text(found)} from where it says it lies, but "
-        f"that is not certain (probability {found.confidence:.0%}); not moved",
+        f"{done}",
         "compare coasts, rivers and roads in both images; sharpen another scene if they do not "
         "agree",
         math.hypot(*found.shift),
