@@ -77,6 +77,8 @@ class SharpenOptions:
         Make finished scenes anew.
     celsius : bool
         Pictures in degrees Celsius.
+    maps_only : bool
+        Write maps, records and ``summary.csv``, and nothing that is made of them.
     zones : Path, optional
         GeoJSON polygons whose heat is measured in ``heat.csv``.
     hotter_than : float, optional
@@ -99,6 +101,7 @@ class SharpenOptions:
     resolution: int = 20
     overwrite: bool = False
     celsius: bool = False
+    maps_only: bool = False
     zones: Path | None = None
     hotter_than: float | None = None
     register: bool = True
@@ -108,6 +111,12 @@ class SharpenOptions:
         if not 0 <= self.min_usable <= 1:
             raise UsageError(
                 f"--min-usable {self.min_usable:g} is no share", expected="a number from 0 to 1"
+            )
+        if self.maps_only and (self.zones is not None or self.hotter_than is not None):
+            raise UsageError(
+                "--maps-only leaves heat.csv out, where --zones and --hotter-than are told of",
+                expected="the one or the others",
+                came="both",
             )
         make_sharpener(self.method, **self.method_options)
         forced(self.force)
@@ -359,7 +368,9 @@ def _sharpen(job: SceneJob, about: dict[str, Any]) -> Outcome:
     told["registration"] = trusted.registration and trusted.registration.to_dict()
     run = {**told, "options": options.told(), "summary": row}
     with timed(seconds, "write"):
-        write_scene(sharp, options.output, extra=run, celsius=options.celsius)
+        write_scene(
+            sharp, options.output, extra=run, celsius=options.celsius, maps_only=options.maps_only
+        )  # fmt: skip
     return Outcome(
         name=job.name, status="done", row=row, findings=sharp.findings,
         acquired=sharp.thermal.acquired, grid=sharp.thermal.geobox,

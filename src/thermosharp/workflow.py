@@ -22,6 +22,8 @@ from thermosharp.findings import Finding
 from thermosharp.pairing import find_images, find_scenes, must_exist
 from thermosharp.products.images import PredictorImage
 from thermosharp.scene_job import Outcome, SceneJob, SharpenOptions, carry_out, failure
+from thermosharp.sharpeners import make_sharpener
+from thermosharp.sharpeners.rehearsal import rehearse
 from thermosharp.writing import check_writable, write_summary
 
 if TYPE_CHECKING:
@@ -143,7 +145,8 @@ class SharpenRun:
             if rows:
                 write_summary(self.options.output, rows)
         self.series = check_series(made)
-        self._report()
+        if not self.options.maps_only:
+            self._report()
 
     def _jobs(self) -> dict[str, SceneJob]:
         images: list[PredictorImage] = []
@@ -173,8 +176,8 @@ class SharpenRun:
         left = len(jobs) if self.options.overwrite else len(set(jobs) - there)
         with self.workforce.hired(left, shared=self.options.output) as crew:
             if crew is None:
-                # Drawing takes most of a second to import: done beside the reading.
-                Thread(target=import_module, args=("thermosharp.report.quicklook",)).start()
+                if left:
+                    Thread(target=self._warm_up).start()
                 yield from map(carry_out, jobs.values())
                 return
             self.crew = crew.told
@@ -185,6 +188,12 @@ class SharpenRun:
                 if isinstance(result, UsageError):
                     raise result
                 yield result if isinstance(result, Outcome) else failure(jobs[name], result)
+
+    def _warm_up(self) -> None:
+        """Make ready beside the reading, which waits for disks, what takes most of a second."""
+        rehearse(make_sharpener(self.options.method, **self.options.method_options))
+        if not self.options.maps_only:
+            import_module("thermosharp.report.quicklook")
 
     def _report(self) -> None:
         """Show what was made. The maps are there; a report that fails must not undo the run."""
@@ -198,7 +207,10 @@ class SharpenRun:
             )  # fmt: skip
             return
         try:
-            build_report(options.output, zones=options.zones, hotter_than=options.hotter_than)
+            build_report(
+                options.output, zones=options.zones, hotter_than=options.hotter_than,
+                celsius=options.celsius or None,
+            )  # fmt: skip
         except Exception as error:
             logger.warning("the report could not be made: %s", error)
             logger.debug("why", exc_info=True)

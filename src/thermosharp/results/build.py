@@ -9,6 +9,7 @@ from PIL import Image
 from thermosharp.errors import NothingFound, UsageError
 from thermosharp.report.pixels import robust_limits
 from thermosharp.report.quicklook import MAX_PIXELS, figure_png, figure_tags
+from thermosharp.results.completion import completed
 from thermosharp.results.heat import (
     ZONES_FILE,
     Zones,
@@ -40,8 +41,8 @@ def build_report(
 ) -> Path:
     """Report on the finished scenes of a folder, from the files in it alone.
 
-    Makes ``report.html``, ``heat.csv`` and the STAC catalogue, and draws the figures of a series
-    anew where they do not share one colour scale yet.
+    Makes ``report.html``, ``heat.csv`` and the STAC catalogue, pictures and styles that are not
+    there yet, and draws the figures of a series anew where they do not share one colour scale.
 
     Parameters
     ----------
@@ -67,6 +68,7 @@ def build_report(
     """
     scenes = scenes_of(folder)
     check_writable(folder)
+    scenes = [completed(scene, celsius=bool(celsius)) for scene in scenes]
     measured = _zones(folder, zones, hotter_than)
     limits = series_limits(scenes)
     draw_alike(scenes, limits, celsius)
