@@ -1,7 +1,7 @@
 """Everything that is made of a folder of results as a whole."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -21,6 +21,7 @@ from thermosharp.results.heat import (
 from thermosharp.results.html import report_html
 from thermosharp.results.stac import stac_files
 from thermosharp.results.stored import Layer, StoredScene, stored_scenes
+from thermosharp.threads import in_threads
 from thermosharp.writing import check_writable, write_files
 
 logger = logging.getLogger(__name__)
@@ -75,11 +76,15 @@ def build_report(
     for part, files in stac_files(scenes).items():
         check_writable(folder / part)
         write_files(folder / part, files)
-    contents = {"heat.csv": heat_csv(scenes, measured)} if scenes else {}
+    making: dict[str, Callable[[], bytes]] = {}
+    if scenes:
+        making["heat.csv"] = lambda: heat_csv(scenes, measured)
     if measured != Zones():
-        contents[ZONES_FILE] = zones_json(measured)
-    page = report_html(folder, scenes, limits)
-    contents["report.html"] = page.encode("utf-8", "backslashreplace")
+        making[ZONES_FILE] = lambda: zones_json(measured)
+    making["report.html"] = lambda: report_html(folder, scenes, limits).encode(
+        "utf-8", "backslashreplace"
+    )
+    contents = dict(zip(making, in_threads(lambda make: make(), making.values()), strict=True))
     return write_files(folder, contents)[-1]
 
 
