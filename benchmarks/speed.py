@@ -209,12 +209,12 @@ def measure(
 
 
 def first_run(folder: Path, size: int) -> dict[str, float]:
-    """Seconds of a first run ever, with nothing compiled, for each of our jobs."""
+    """Seconds of a first run ever, with nothing compiled and everything written."""
     scene = folder / "first"
     scene.mkdir(parents=True, exist_ok=True)
     make(scene, size)
     seconds = {}
-    for job, words in OURS.items():
+    for job, words in METHODS.items():
         with tempfile.TemporaryDirectory() as cache:
             command = [
                 "env", f"NUMBA_CACHE_DIR={cache}", Path(sys.executable).with_name("thermosharp"),
