@@ -63,6 +63,9 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 INTERRUPTED = 130
 
+#: How often Python looks for garbage.
+USUAL = gc.get_threshold()
+
 
 def main() -> None:
     """Run the command line and leave with the exit code of the architecture's table."""
@@ -81,8 +84,8 @@ def _lighten() -> None:
     """Spare the process, which is ours here and short, what costs it time.
 
     Importing makes hundreds of thousands of objects that stay: to look through them again and
-    again for garbage takes a fifth of the start. And the threads are ours, so that those of the
-    linear algebra would only stand in their way.
+    again for garbage takes a fifth of the start (:func:`_carry_out` goes back to what is usual).
+    And the threads are ours, so that those of the linear algebra would only stand in their way.
     """
     gc.set_threshold(100_000)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -401,6 +404,8 @@ def _carry_out(run: "SharpenRun", folder: Path) -> int:
     from rich import progress as rich
 
     outcomes: list[Outcome] = []
+    gc.freeze()  # what is there now, stays
+    gc.set_threshold(*USUAL)
     _warn(run.findings)
     columns = (
         rich.SpinnerColumn(), rich.TextColumn("{task.description}"), rich.BarColumn(),

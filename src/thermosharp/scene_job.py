@@ -4,6 +4,7 @@ A job is all that a process needs to know of a scene, wherever it runs; what bec
 outcome. Both travel between processes.
 """
 
+import gc
 import hashlib
 import logging
 import time
@@ -41,6 +42,9 @@ from thermosharp.writing.record import plain
 logger = logging.getLogger(__name__)
 
 Status = Literal["done", "kept", "skipped", "failed"]
+
+#: Predictors of more bytes than this are worth looking for, to let go of them before writing.
+LARGE = 100_000_000
 
 #: A scene is given up once so many processes have died while they worked on it.
 MOST_DEATHS = 5
@@ -351,6 +355,11 @@ def _sharpen(job: SceneJob, about: dict[str, Any]) -> Outcome:
             method, trusted.thermal, predictors, pair=method.pair_,
             uncertainty=None if sharp.uncertainty is None else sharp.uncertainty.values,
         )  # fmt: skip
+    registration = trusted.registration and trusted.registration.to_dict()
+    large = predictors.data.nbytes > LARGE
+    del predictors, trusted  # the most there is in memory, and writing takes some of its own
+    if large:  # xarray's accessors and their arrays hold on to each other
+        gc.collect()
     stages = {**seconds, **sharp.diagnostics.seconds}
     sharp = replace(sharp, diagnostics=replace(sharp.diagnostics, seconds=stages))
     sharp = place(sharp, pair.image.geobox, pair.coarse, options.extent)
@@ -365,7 +374,7 @@ def _sharpen(job: SceneJob, about: dict[str, Any]) -> Outcome:
         told["id"] = job.run
     told[EXPECTED_RMSE] = expected
     told["seen"] = inputs
-    told["registration"] = trusted.registration and trusted.registration.to_dict()
+    told["registration"] = registration
     run = {**told, "options": options.told(), "summary": row}
     with timed(seconds, "write"):
         write_scene(
