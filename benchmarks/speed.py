@@ -74,6 +74,8 @@ class Run:
     size, bands : int
     seconds : float
         Of the whole process, by the clock.
+    work : float
+        The same, of processor time on all cores: what others do on the machine hardly moves it.
     inner : float, optional
         Within a warm process, imports and start-up left out: files read, sharpened, and the map
         written. It is measured once, with the run that writes everything.
@@ -87,13 +89,14 @@ class Run:
     size: int
     bands: int
     seconds: float
+    work: float
     inner: float | None
     memory: float
     rmse: float
 
 
-def timed(command: Sequence[str | Path]) -> tuple[float, float, str]:
-    """Run a process; seconds by the clock, most memory in GiB, and what it said."""
+def timed(command: Sequence[str | Path]) -> tuple[float, float, float, str]:
+    """Run a process; seconds by the clock and of processors, most memory in GiB, what it said."""
     import time
 
     with tempfile.TemporaryFile("w+") as said:
@@ -105,7 +108,7 @@ def timed(command: Sequence[str | Path]) -> tuple[float, float, str]:
         text = said.read()
     if status:
         sys.exit(f"{' '.join(str(word) for word in command)} failed:\n{text}")
-    return seconds, usage.ru_maxrss / 2**20, text
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20, text
 
 
 def ours(scene: Path, job: str, size: int, bands: int) -> Run:
@@ -114,12 +117,13 @@ def ours(scene: Path, job: str, size: int, bands: int) -> Run:
     shutil.rmtree(out, ignore_errors=True)
     command = [Path(sys.executable).with_name("thermosharp"), "sharpen", scene / "lst.tif"]
     command += ["--fine", scene / "fine.tif", "-o", out, *OURS[job]]
-    seconds, memory, _ = timed(command)
+    seconds, work, memory, _ = timed(command)
     inner = _warm(scene, OURS[job]) if job in METHODS else None
     error = rmse(out / "lst_sharp.tif", scene / "truth.tif")
     return Run(
-        job=job, size=size, bands=bands, seconds=seconds, inner=inner, memory=memory, rmse=error
-    )
+        job=job, size=size, bands=bands, seconds=seconds, work=work, inner=inner, memory=memory,
+        rmse=error,
+    )  # fmt: skip
 
 
 #: Does what the peer does, twice in one process; prints how long the second time took.
@@ -143,7 +147,7 @@ print(f"seconds {seconds:.3f}")
 def _warm(scene: Path, words: Sequence[str]) -> float:
     method, window = words[1], words[3:4]
     arguments = [scene / "lst.tif", scene / "fine.tif", scene / "warm.tif", method, *window]
-    _, _, said = timed([sys.executable, "-c", WARM, *arguments])
+    *_, said = timed([sys.executable, "-c", WARM, *arguments])
     return _told(said)
 
 
@@ -151,12 +155,12 @@ def peer(python: Path, scene: Path, job: str, size: int, bands: int, seed: int) 
     """Run the peer on a scene."""
     out = scene / "peer.tif"
     script = Path(__file__).with_name("peer.py")
-    seconds, memory, said = timed(
+    seconds, work, memory, said = timed(
         [python, script, scene / "fine.tif", scene / "lst.tif", out, PEERS[job], str(seed)]
     )
     return Run(
-        job=job, size=size, bands=bands, seconds=seconds, inner=_told(said), memory=memory,
-        rmse=rmse(out, scene / "truth.tif"),
+        job=job, size=size, bands=bands, seconds=seconds, work=work, inner=_told(said),
+        memory=memory, rmse=rmse(out, scene / "truth.tif"),
     )  # fmt: skip
 
 
@@ -199,7 +203,8 @@ def measure(
             for run in row:
                 inner = "" if run.inner is None else f"in process {run.inner:.2f} s, "
                 print(
-                    f"{size} x {size} x {bands}: {run.job}: {run.seconds:.2f} s, {inner}"
+                    f"{size} x {size} x {bands}: {run.job}: {run.seconds:.2f} s, "
+                    f"of processors {run.work:.2f} s, {inner}"
                     f"{run.memory:.2f} GiB, RMSE {run.rmse:.3f} K",
                     file=sys.stderr, flush=True,
                 )  # fmt: skip
@@ -221,7 +226,7 @@ def first_run(folder: Path, size: int) -> dict[str, float]:
                 "sharpen", scene / "lst.tif", "--fine", scene / "fine.tif", "-o", scene / "out",
                 "--overwrite", *words,
             ]  # fmt: skip
-            seconds[job], _, _ = timed(command)
+            seconds[job], *_ = timed(command)
         print(f"{size}: {job}, nothing compiled: {seconds[job]:.2f} s", file=sys.stderr, flush=True)
     shutil.rmtree(scene)
     return seconds
@@ -268,6 +273,10 @@ def report(runs: Sequence[Run], first: dict[str, float], first_size: int, figure
         "the expected error; with `--maps-only` no picture and no report; the peer writes the map.",
         table(head, rows("seconds", 2)),
         *faster("seconds"),
+        "## Seconds of processor time of the whole process",
+        "On all cores together; other work on the machine hardly moves it.",
+        table(head, rows("work", 2)),
+        *faster("work"),
         "## Seconds in a warm process",
         "Files read, sharpened, and the map written: the same for ours and the peer.",
         table(head, rows("inner", 2)),
