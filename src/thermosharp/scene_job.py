@@ -11,7 +11,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from importlib import import_module
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any, Literal
 
 from odc.geo.geobox import GeoBox
@@ -34,6 +36,7 @@ from thermosharp.products.dates import date_in
 from thermosharp.products.images import PredictorImage
 from thermosharp.products.options import ThermalOptions
 from thermosharp.sharpeners import DEFAULT_METHOD, make_sharpener
+from thermosharp.sharpeners.rehearsal import rehearse
 from thermosharp.stages import timed
 from thermosharp.vetting import vet, vet_result
 from thermosharp.writing import Ledger, finished, summary_row, write_scene
@@ -42,6 +45,9 @@ from thermosharp.writing.record import plain
 logger = logging.getLogger(__name__)
 
 Status = Literal["done", "kept", "skipped", "failed"]
+
+#: Set once this process has loaded, or is about to, what sharpening takes.
+_warm = Event()
 
 #: Predictors of more bytes than this are worth looking for, to let go of them before writing.
 LARGE = 100_000_000
@@ -341,6 +347,7 @@ def _sharpen(job: SceneJob, about: dict[str, Any]) -> Outcome:
     if options.extent.output != "overlap":  # refused before the work, not after it
         output_geobox(pair.image.geobox, pair.coarse, options.extent)
     method = make_sharpener(options.method, **options.method_options)
+    _warm_up(options)
     with timed(seconds, "read"):
         predictors = pair.predictors()
     limits = options.thermal.thresholds
@@ -384,6 +391,20 @@ def _sharpen(job: SceneJob, about: dict[str, Any]) -> Outcome:
         name=job.name, status="done", row=row, findings=sharp.findings,
         acquired=sharp.thermal.acquired, grid=sharp.thermal.geobox,
     )  # fmt: skip
+
+
+def _warm_up(options: SharpenOptions) -> None:
+    """Make ready, beside the first reading of a process, what takes most of a second to load."""
+
+    def load() -> None:
+        rehearse(make_sharpener(options.method, **options.method_options))
+        if not options.maps_only:
+            import_module("thermosharp.report.quicklook")
+
+    if not _warm.is_set():
+        _warm.set()
+        # Decoding lets go of the interpreter: the two hardly stand in each other's way.
+        Thread(target=load).start()
 
 
 def _why_skipped(pair: ScenePair, least: float) -> str:

@@ -7,9 +7,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import date
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from odc.geo.geobox import GeoBox
@@ -22,8 +20,6 @@ from thermosharp.findings import Finding
 from thermosharp.pairing import find_images, find_scenes, must_exist
 from thermosharp.products.images import PredictorImage
 from thermosharp.scene_job import Outcome, SceneJob, SharpenOptions, carry_out, failure
-from thermosharp.sharpeners import make_sharpener
-from thermosharp.sharpeners.rehearsal import rehearse
 from thermosharp.writing import check_writable, write_summary
 
 if TYPE_CHECKING:
@@ -176,8 +172,6 @@ class SharpenRun:
         left = len(jobs) if self.options.overwrite else len(set(jobs) - there)
         with self.workforce.hired(left, shared=self.options.output) as crew:
             if crew is None:
-                if left:
-                    Thread(target=self._warm_up).start()
                 yield from map(carry_out, jobs.values())
                 return
             self.crew = crew.told
@@ -188,12 +182,6 @@ class SharpenRun:
                 if isinstance(result, UsageError):
                     raise result
                 yield result if isinstance(result, Outcome) else failure(jobs[name], result)
-
-    def _warm_up(self) -> None:
-        """Make ready beside the reading, which waits for disks, what takes most of a second."""
-        rehearse(make_sharpener(self.options.method, **self.options.method_options))
-        if not self.options.maps_only:
-            import_module("thermosharp.report.quicklook")
 
     def _report(self) -> None:
         """Show what was made. The maps are there; a report that fails must not undo the run."""
