@@ -18,8 +18,8 @@ from thermosharp.radiometry import to_kelvin, to_radiance
 from thermosharp.regression import LeafLinearForest
 from thermosharp.scenes import raster
 from thermosharp.sharpeners import DMS, METHODS, Bicubic, TsHARP, sharpen
-from thermosharp.sharpeners.rehearsal import rehearse
 from thermosharp.sharpeners.dms import _drawn, homogeneity_weight
+from thermosharp.sharpeners.rehearsal import rehearse
 from thermosharp.sharpeners.samples import coarsen, moments_of
 from thermosharp.sharpeners.tiles import reached
 from thermosharp.sharpeners.tsharp import bare_fraction
