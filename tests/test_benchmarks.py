@@ -108,9 +108,10 @@ def test_speed_of_a_small_scene(tmp_path):
     done = subprocess.run([*command, "--work", tmp_path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     text = page.read_text()
-    jobs = {"dms, window 0", "dms, window 15", "detail"}
-    for rows in (table(text, "105 x 105 x 4"), table(text, "seconds")):
-        assert set(rows) == jobs
+    methods = {"dms, window 0", "dms, window 15", "detail"}
+    jobs = methods | {f"{job}, maps only" for job in methods}
+    for rows, told in ((table(text, "105 x 105 x 4"), jobs), (table(text, "seconds"), methods)):
+        assert set(rows) == told
         assert all(float(list(row.values())[-1]) > 0 for row in rows.values())
     assert "faster than the peer" not in text
     assert page.with_suffix(".png").stat().st_size > 5_000

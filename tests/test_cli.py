@@ -81,6 +81,10 @@ def read(path: Path):
         return dataset.read(1), dataset
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def leftovers(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob("*") if path.name.startswith(".")]
 
@@ -152,6 +156,31 @@ def test_finished_scenes_are_kept_and_overwritten_on_demand(scene):
     assert "--overwrite" in told
     run(*words, "--method", "bicubic", "--overwrite")
     assert summary(scene / "out")["a"]["method"] == "bicubic"
+
+
+def test_maps_only_and_the_rest_by_a_rerun_without_it(scene):
+    words = ["sharpen", scene / "lst", "--fine", scene / "fine.tif", "-o", scene / "out"]
+    assert "summary.csv" in run(*words, "--maps-only").stdout
+    maps = {f"a_{layer}.tif" for layer in ("sharp", "uncertainty", "residual", "observed")}
+    assert {p.name for p in (scene / "out").iterdir()} == {*maps, "a.json", "summary.csv"}
+    before = {name: (scene / "out" / name).stat().st_mtime_ns for name in maps}
+    assert "earlier run" in run(*words, "--maps-only").stdout
+    assert "earlier run" in run(*words, "--celsius").stdout
+    assert before == {name: (scene / "out" / name).stat().st_mtime_ns for name in maps}
+    run(*words[:-1], scene / "whole", "--celsius")
+    assert names(scene / "out") == names(scene / "whole")
+    for name in names(scene / "whole"):
+        if name.endswith(("qml", "png", "tif")):
+            assert (scene / "out" / name).read_bytes() == (scene / "whole" / name).read_bytes()
+    lists = [json.loads((scene / at / "a.json").read_text())["files"] for at in ("out", "whole")]
+    assert set(lists[0]) == set(lists[1])
+    # What an earlier run drew of other maps would mislead.
+    run(*words, "--maps-only", "--overwrite", "--method", "bicubic")
+    assert {p.name for p in (scene / "out").glob("a*")} == {
+        "a.json", "a_sharp.tif", "a_residual.tif", "a_observed.tif",
+    }  # fmt: skip
+    (scene / "out" / "a_sharp.tif").unlink()
+    assert "earlier run" not in run(*words, "--maps-only").stdout
 
 
 def test_another_input_of_the_same_name_is_not_taken_for_done(scene):
@@ -632,6 +661,7 @@ def test_a_bad_scene_does_not_stop_the_others(scene):
         (["--aoi", "nothing.geojson"], "no file nothing.geojson"),
         (["--bands", "red=one"], "red"),
         (["--qc", "nothing"], "QC does not exist.*nothing"),
+        (["--maps-only", "--hotter-than", "40C"], "leaves heat.csv out"),
         (["--frobnicate"], "No such option"),
     ],
 )

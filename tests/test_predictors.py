@@ -51,6 +51,29 @@ needs_muenster = pytest.mark.skipif(
 )
 
 
+@pytest.mark.parametrize("kind", ["float32", "uint16", "int16", "float64"])
+@pytest.mark.parametrize("spoilt", ["", "nan", "inf", "nodata", "fill", "dark", "white", "mask"])
+def test_a_glance_finds_all_that_is_missing(tmp_path, monkeypatch, kind, spoilt):
+    """Strips that hold values alone are not looked through pixel by pixel: the same comes out."""
+    values = numbers((3, 60, 50), 5).astype(kind)
+    values = values / 10_000 if kind.startswith("float") else values
+    here, top = (slice(None), slice(10, 13), slice(5, 9)), np.finfo if kind[0] == "f" else np.iinfo
+    spoil = {"nan": np.nan, "inf": np.inf, "nodata": -9999, "fill": top(kind).max, "dark": 0}
+    spoil["white"] = 65535
+    if spoilt in spoil:
+        with np.errstate(all="ignore"):
+            values[here] = np.array(spoil[spoilt]).astype(kind)
+    nodata = -9999 if spoilt == "nodata" and kind != "uint16" else None
+    path = write(tmp_path / "fine.tif", values, descriptions=("blue", "red", "nir"), nodata=nodata)
+    if spoilt == "mask":
+        add_mask(path, np.arange(3000).reshape(60, 50) % 7 > 0)
+    fast = open_predictors(path).data.values
+    monkeypatch.setattr(layers.Layer, "_whole", lambda self, numbers, masks: False)
+    slow = open_predictors(path).data.values
+    np.testing.assert_array_equal(fast, slow)
+    assert np.isfinite(fast).all() or spoilt
+
+
 def slow_area_mean(values: NDArray[Any], source: GeoBox, target: GeoBox) -> NDArray[np.float64]:
     """Area mean of valid pixels, one target pixel at a time; NaN below half covered."""
     result = np.full(target.shape, np.nan)

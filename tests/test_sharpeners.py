@@ -19,6 +19,7 @@ from thermosharp.regression import LeafLinearForest
 from thermosharp.scenes import raster
 from thermosharp.sharpeners import DMS, METHODS, Bicubic, TsHARP, sharpen
 from thermosharp.sharpeners.dms import _drawn, homogeneity_weight
+from thermosharp.sharpeners.rehearsal import rehearse
 from thermosharp.sharpeners.samples import coarsen, moments_of
 from thermosharp.sharpeners.tiles import reached
 from thermosharp.sharpeners.tsharp import bare_fraction
@@ -35,6 +36,15 @@ def returned(sharp, thermal):
     assert full.sum() > 20
     means = to_kelvin(pair.aggregate(to_radiance(sharp.lst.values.astype(float))))
     return np.abs(means - thermal.lst.values)[full].max()
+
+
+@EVERY
+def test_every_method_can_be_rehearsed(method, caplog):
+    with caplog.at_level("DEBUG", logger="thermosharp.sharpeners.rehearsal"):
+        rehearse(METHODS[method]())
+        assert not [r for r in caplog.records if "rehearsal" in r.name]
+        rehearse(DMS(regressor="none"))
+    assert "the rehearsal failed" in caplog.text  # said, and no matter
 
 
 @EVERY

@@ -1,7 +1,10 @@
-"""What a plain ``--help`` must not wait for."""
+"""What commands must not wait for."""
 
 import subprocess
 import sys
+
+from scenes_for_tests import known_scene
+from thermosharp.writing.cog import cog_bytes
 
 
 def test_help_imports_no_scientific_library():
@@ -12,3 +15,18 @@ def test_help_imports_no_scientific_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_maps_only_imports_no_matplotlib(tmp_path):
+    thermal, fine, _ = known_scene()
+    (tmp_path / "lst.tif").write_bytes(cog_bytes(thermal.lst.values, thermal.geobox))
+    (tmp_path / "fine.tif").write_bytes(cog_bytes(fine.data.values, fine.geobox))
+    words = ["sharpen", "lst.tif", "--fine", "fine.tif", "-o", "out", "--maps-only"]
+    code = (
+        "import sys; from typer.testing import CliRunner; from thermosharp.cli import app; "
+        f"done = CliRunner().invoke(app, {words}); "
+        "print(done.exit_code, sorted({'matplotlib', 'pystac'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.strip() == "0 []", done.stdout + done.stderr

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # loads linear algebra when it is used
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
-from scipy.linalg.lapack import dpotrf, dpotri
 
 from thermosharp.threads import in_threads
 
@@ -184,9 +183,11 @@ class AreaProcess:
             _, *others = block.kernels(self.footprint)
             covariance = np.tensordot(self.amplitudes[1:], np.stack(others), axes=1)
             covariance += LEVEL * self.variance + np.diag(self.noise / block.trust)
-            factor = cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)[0]
+            factor = scipy.linalg.cho_factor(
+                covariance, lower=True, overwrite_a=True, check_finite=False
+            )[0]
             told = np.column_stack([block.linear, block.value - self.level])
-            white = solve_triangular(factor, told, lower=True, check_finite=False)
+            white = scipy.linalg.solve_triangular(factor, told, lower=True, check_finite=False)
             return white[:, :-1].T @ white[:, :-1], white[:, :-1].T @ white[:, -1]
 
         features = blocks[0].linear.shape[1]
@@ -194,8 +195,8 @@ class AreaProcess:
         for product, right in in_threads(normal, blocks, worthwhile=len(blocks) > 1):
             total += product
             moment += right
-        factor = cho_factor(total, overwrite_a=True, check_finite=False)
-        solution: Array = cho_solve(factor, moment, check_finite=False)
+        factor = scipy.linalg.cho_factor(total, overwrite_a=True, check_finite=False)
+        solution: Array = scipy.linalg.cho_solve(factor, moment, check_finite=False)
         return solution
 
 
@@ -301,9 +302,11 @@ class _Likelihood:
         diagonal += amplitudes[-1] * doubt
         inverse, logarithm = np.empty_like(covariance), 0.0
         for matrix, into in zip(covariance, inverse, strict=True):
-            factor, _ = dpotrf(matrix, lower=1)  # half the work of a general inverse
+            factor, _ = scipy.linalg.lapack.dpotrf(
+                matrix, lower=1
+            )  # half the work of a general inverse
             logarithm += 2 * float(np.log(np.diag(factor)).sum())
-            half = np.tril(dpotri(factor, lower=1, overwrite_c=1)[0])
+            half = np.tril(scipy.linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)[0])
             into[:] = half + np.tril(half, -1).T
         dual = np.einsum("bij,bj->bi", inverse, values)
         value = 0.5 * (np.einsum("bi,bi->", values, dual) + logarithm)

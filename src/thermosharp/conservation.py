@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
+from thermosharp import kernels
 from thermosharp.grids import MIN_COVERAGE, GridPair, Strip
 from thermosharp.overlap import GeneralOverlap, SeparableOverlap, general_overlap
 from thermosharp.radiometry import to_kelvin, to_radiance
@@ -71,13 +72,11 @@ class Tally:
 
 
 def _tally(window: Window, overlap: SeparableOverlap, kelvin: Array) -> Tally:
-    from thermosharp.kernels.strips import tally
-
     assert overlap.axes is not None
     share, total = np.zeros(overlap.shape), np.zeros(overlap.shape)
     least, smooth = np.zeros((9, *overlap.shape)), np.zeros((9, *overlap.shape))
     y, x = overlap.axes
-    tally(kelvin, *y, *x, share, total, least, smooth)
+    kernels.strips.tally(kelvin, *y, *x, share, total, least, smooth)
     around = [(down, along) for down in (-1, 0, 1) for along in (-1, 0, 1)]
     return Tally(
         window,
@@ -220,11 +219,11 @@ class Correction:
         window, overlap = strip.window, strip.overlap
         nodes, steps = self.nodes[window], self.steps[window]
         if isinstance(overlap, SeparableOverlap) and overlap.axes is not None:
-            from thermosharp.kernels.strips import correct
-
             total = np.zeros(overlap.shape)
             y, x = overlap.axes
-            correct(kelvin, *y, *x, np.ascontiguousarray(nodes), np.ascontiguousarray(steps), total)
+            kernels.strips.correct(
+                kelvin, *y, *x, np.ascontiguousarray(nodes), np.ascontiguousarray(steps), total
+            )
             return window, total
         radiance = to_radiance(kelvin.astype(np.float64))
         radiance += overlap.evaluate(nodes, 1) + overlap.adjoint(steps)

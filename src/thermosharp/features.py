@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from thermosharp.kernels.filters import channels, smooth, weighted_sums
+from thermosharp import kernels
 from thermosharp.scenes import Predictors, Window
 
 Array = NDArray[Any]
@@ -99,7 +99,9 @@ class Channels:
         count, valid = len(names) + len(pairs), np.ones((1, data.shape[1]), bool)
         none, one = np.zeros(count, np.float32), np.ones(count, np.float32)
         far = np.float32(np.inf) * one
-        values = channels(data[:, None], valid, pairs, -far, far, none, one, np.inf)[:, 0]
+        values = kernels.filters.channels(
+            data[:, None], valid, pairs, -far, far, none, one, np.inf
+        )[:, 0]
         low, high = np.percentile(values, PERCENTILES, axis=1)
         reach = (high - low) / 2
         low, high = low - reach, high + reach
@@ -108,7 +110,9 @@ class Channels:
         # A constant channel carries nothing: it becomes zero.
         unit = np.where(spread > 1e-6 * np.abs(mean), 1 / np.where(spread > 0, spread, 1), 0)
         low, high, mean, unit = (part.astype(np.float32) for part in (low, high, mean, unit))
-        held = channels(data[:, None], valid, pairs, low, high, mean, unit, SATURATION)[:, 0]
+        held = kernels.filters.channels(
+            data[:, None], valid, pairs, low, high, mean, unit, SATURATION
+        )[:, 0]
         _, axes = np.linalg.eigh(np.cov(held, dtype=np.float64).reshape(count, count))
         # The sign of a principal component is arbitrary: made positive, so that it is always one.
         axes = axes[:, ::-1][:, :COMPONENTS] * np.sign(axes.sum(axis=0) + 1e-12)[::-1][:COMPONENTS]
@@ -175,7 +179,9 @@ class Land:
         stack = predictors.crop(around)
         data, valid = np.ascontiguousarray(stack.data.values, np.float32), stack.valid
         c = channels_
-        planes = channels(data, valid, c.pairs, c.low, c.high, c.mean, c.unit, SATURATION)
+        planes = kernels.filters.channels(
+            data, valid, c.pairs, c.low, c.high, c.mean, c.unit, SATURATION
+        )
         if not valid.all():
             _fill(planes, valid)
         inner = rows.start, rows.stop, cols.start, cols.stop
@@ -190,7 +196,10 @@ class Land:
         planes = np.concatenate([self.planes, squared])
         top, bottom, left, right = self.inner
         scales = [planes[:, top:bottom, left:right]]
-        scales += [smooth(planes, gaussian(sigma), *self.inner) for sigma in self.channels.sigmas]
+        scales += [
+            kernels.filters.smooth(planes, gaussian(sigma), *self.inner)
+            for sigma in self.channels.sigmas
+        ]
         return np.concatenate(scales)
 
     def linear(self, weights: Array) -> Array:
@@ -201,13 +210,13 @@ class Land:
         weights : float32 (features,)
         """
         linear, square = weights.reshape(-1, 2, len(self.planes)).astype(np.float32).swapaxes(0, 1)
-        sums = weighted_sums(
+        sums = kernels.filters.weighted_sums(
             self.planes, np.ascontiguousarray(linear), np.ascontiguousarray(square)
         )
         top, bottom, left, right = self.inner
         total: Array = sums[0, top:bottom, left:right].copy()
         for k, sigma in enumerate(self.channels.sigmas, start=1):
-            total += smooth(sums[k : k + 1], gaussian(sigma), *self.inner)[0]
+            total += kernels.filters.smooth(sums[k : k + 1], gaussian(sigma), *self.inner)[0]
         return total
 
     @cached_property
@@ -223,7 +232,7 @@ class Land:
     @cached_property
     def _components(self) -> tuple[Array, Array]:
         turn = self.channels.components
-        here = weighted_sums(self.planes, turn, np.zeros_like(turn))
+        here = kernels.filters.weighted_sums(self.planes, turn, np.zeros_like(turn))
         (top, bottom, left, right), (rows, cols) = self.inner, here.shape[1:]
         rim = reach_of(CONTRAST)
         wide = (
@@ -231,17 +240,17 @@ class Land:
             max(0, left - rim), min(cols, right + rim),
         )  # fmt: skip
         inner = top - wide[0], bottom - wide[0], left - wide[2], right - wide[2]
-        around = smooth(here, gaussian(DRIFTING), *wide)
+        around = kernels.filters.smooth(here, gaussian(DRIFTING), *wide)
         square = ((here[:, wide[0] : wide[1], wide[2] : wide[3]] - around) ** 2).mean(axis=0)
-        contrast = np.sqrt(smooth(square[None], gaussian(CONTRAST), *inner)[0])
+        contrast = np.sqrt(kernels.filters.smooth(square[None], gaussian(CONTRAST), *inner)[0])
         return around[:, inner[0] : inner[1], inner[2] : inner[3]], contrast
 
 
 def _fill(planes: Array, valid: Array) -> None:
     """Fill what is missing with the mean of its surroundings, in place."""
     whole = 0, valid.shape[0], 0, valid.shape[1]
-    share = smooth(valid[None].astype(np.float32), gaussian(FILL), *whole)[0]
+    share = kernels.filters.smooth(valid[None].astype(np.float32), gaussian(FILL), *whole)[0]
     missing = ~valid
     for plane in planes:
-        around = smooth(plane[None], gaussian(FILL), *whole)[0]
+        around = kernels.filters.smooth(plane[None], gaussian(FILL), *whole)[0]
         plane[missing] = around[missing] / (share[missing] + FADE)

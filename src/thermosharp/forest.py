@@ -5,8 +5,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from thermosharp.kernels.forest import predict_forest
-from thermosharp.kernels.trees import MAX_BINS, bin_codes, bin_edges, grow_tree
+from thermosharp import kernels
 from thermosharp.parameters import Parameterized
 from thermosharp.threads import in_threads
 
@@ -92,7 +91,7 @@ class Forest(Parameterized):
         self.threshold_, self.models_ = np.zeros(shape), np.zeros((*shape, features + 3))
 
         def grow(t: int) -> None:
-            grow_tree(
+            kernels.trees.grow_tree(
                 samples, *binned, target, weight * counts[t], counts[t], scale,
                 self.max_leaf_nodes, self.min_samples_leaf, self.shrinkage, self.extrapolation,
                 self.left_[t], self.right_[t], self.feature_[t], self.threshold_[t],
@@ -133,7 +132,7 @@ class Forest(Parameterized):
         return image
 
     def _predict_into(self, layers: Array, image: Array) -> None:
-        predict_forest(
+        kernels.forest.predict_forest(
             layers, self.left_, self.right_, self.feature_, self.threshold_, self.models_, image
         )
 
@@ -141,12 +140,12 @@ class Forest(Parameterized):
 def _binned(X: Array) -> tuple[Array, Array, Array]:
     """Codes, edges and numbers of bins of samples ``(n, features)``."""
     ordered = np.sort(X[:: max(1, len(X) // BINNED)].T, axis=1)
-    edges, bins = bin_edges(ordered, MAX_BINS)
+    edges, bins = kernels.trees.bin_edges(ordered, kernels.trees.MAX_BINS)
     codes = np.empty(X.shape, np.uint8)
 
     def code(start: int) -> None:
         block = slice(start, start + MANY_SAMPLES)
-        bin_codes(X[block], edges, bins, codes[block])
+        kernels.trees.bin_codes(X[block], edges, bins, codes[block])
 
     blocks = range(0, len(X), MANY_SAMPLES)
     for _ in in_threads(code, blocks, worthwhile=len(blocks) > 1):

@@ -4,13 +4,16 @@ A job is all that a process needs to know of a scene, wherever it runs; what bec
 outcome. Both travel between processes.
 """
 
+import gc
 import hashlib
 import logging
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from importlib import import_module
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any, Literal
 
 from odc.geo.geobox import GeoBox
@@ -33,6 +36,7 @@ from thermosharp.products.dates import date_in
 from thermosharp.products.images import PredictorImage
 from thermosharp.products.options import ThermalOptions
 from thermosharp.sharpeners import DEFAULT_METHOD, make_sharpener
+from thermosharp.sharpeners.rehearsal import rehearse
 from thermosharp.stages import timed
 from thermosharp.vetting import vet, vet_result
 from thermosharp.writing import Ledger, finished, summary_row, write_scene
@@ -41,6 +45,12 @@ from thermosharp.writing.record import plain
 logger = logging.getLogger(__name__)
 
 Status = Literal["done", "kept", "skipped", "failed"]
+
+#: Set once this process has loaded, or is about to, what sharpening takes.
+_warm = Event()
+
+#: Predictors of more bytes than this are worth looking for, to let go of them before writing.
+LARGE = 100_000_000
 
 #: A scene is given up once so many processes have died while they worked on it.
 MOST_DEATHS = 5
@@ -77,6 +87,8 @@ class SharpenOptions:
         Make finished scenes anew.
     celsius : bool
         Pictures in degrees Celsius.
+    maps_only : bool
+        Write maps, records and ``summary.csv``, and nothing that is made of them.
     zones : Path, optional
         GeoJSON polygons whose heat is measured in ``heat.csv``.
     hotter_than : float, optional
@@ -99,6 +111,7 @@ class SharpenOptions:
     resolution: int = 20
     overwrite: bool = False
     celsius: bool = False
+    maps_only: bool = False
     zones: Path | None = None
     hotter_than: float | None = None
     register: bool = True
@@ -108,6 +121,12 @@ class SharpenOptions:
         if not 0 <= self.min_usable <= 1:
             raise UsageError(
                 f"--min-usable {self.min_usable:g} is no share", expected="a number from 0 to 1"
+            )
+        if self.maps_only and (self.zones is not None or self.hotter_than is not None):
+            raise UsageError(
+                "--maps-only leaves heat.csv out, where --zones and --hotter-than are told of",
+                expected="the one or the others",
+                came="both",
             )
         make_sharpener(self.method, **self.method_options)
         forced(self.force)
@@ -328,6 +347,7 @@ def _sharpen(job: SceneJob, about: dict[str, Any]) -> Outcome:
     if options.extent.output != "overlap":  # refused before the work, not after it
         output_geobox(pair.image.geobox, pair.coarse, options.extent)
     method = make_sharpener(options.method, **options.method_options)
+    _warm_up(options)
     with timed(seconds, "read"):
         predictors = pair.predictors()
     limits = options.thermal.thresholds
@@ -342,6 +362,11 @@ def _sharpen(job: SceneJob, about: dict[str, Any]) -> Outcome:
             method, trusted.thermal, predictors, pair=method.pair_,
             uncertainty=None if sharp.uncertainty is None else sharp.uncertainty.values,
         )  # fmt: skip
+    registration = trusted.registration and trusted.registration.to_dict()
+    large = predictors.data.nbytes > LARGE
+    del predictors, trusted  # the most there is in memory, and writing takes some of its own
+    if large:  # xarray's accessors and their arrays hold on to each other
+        gc.collect()
     stages = {**seconds, **sharp.diagnostics.seconds}
     sharp = replace(sharp, diagnostics=replace(sharp.diagnostics, seconds=stages))
     sharp = place(sharp, pair.image.geobox, pair.coarse, options.extent)
@@ -356,14 +381,30 @@ def _sharpen(job: SceneJob, about: dict[str, Any]) -> Outcome:
         told["id"] = job.run
     told[EXPECTED_RMSE] = expected
     told["seen"] = inputs
-    told["registration"] = trusted.registration and trusted.registration.to_dict()
+    told["registration"] = registration
     run = {**told, "options": options.told(), "summary": row}
     with timed(seconds, "write"):
-        write_scene(sharp, options.output, extra=run, celsius=options.celsius)
+        write_scene(
+            sharp, options.output, extra=run, celsius=options.celsius, maps_only=options.maps_only
+        )  # fmt: skip
     return Outcome(
         name=job.name, status="done", row=row, findings=sharp.findings,
         acquired=sharp.thermal.acquired, grid=sharp.thermal.geobox,
     )  # fmt: skip
+
+
+def _warm_up(options: SharpenOptions) -> None:
+    """Make ready, beside the first reading of a process, what takes most of a second to load."""
+
+    def load() -> None:
+        rehearse(make_sharpener(options.method, **options.method_options))
+        if not options.maps_only:
+            import_module("thermosharp.report.quicklook")
+
+    if not _warm.is_set():
+        _warm.set()
+        # Decoding lets go of the interpreter: the two hardly stand in each other's way.
+        Thread(target=load).start()
 
 
 def _why_skipped(pair: ScenePair, least: float) -> str:

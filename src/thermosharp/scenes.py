@@ -171,7 +171,10 @@ class PredictorStack:
     @property
     def valid(self) -> NDArray[np.bool_]:
         """Pixels ``(y, x)`` where every layer has a value."""
-        finite: NDArray[np.bool_] = np.isfinite(self.data.values).all(axis=0)
+        values = self.data.values
+        finite: NDArray[np.bool_] = np.isfinite(values[0])
+        for layer in values[1:]:  # one at a time: a layer stays in the cache
+            finite &= np.isfinite(layer)
         return finite
 
     def _repr_html_(self) -> str:

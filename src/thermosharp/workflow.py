@@ -7,9 +7,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import date
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from odc.geo.geobox import GeoBox
@@ -143,7 +141,8 @@ class SharpenRun:
             if rows:
                 write_summary(self.options.output, rows)
         self.series = check_series(made)
-        self._report()
+        if not self.options.maps_only:
+            self._report()
 
     def _jobs(self) -> dict[str, SceneJob]:
         images: list[PredictorImage] = []
@@ -173,8 +172,6 @@ class SharpenRun:
         left = len(jobs) if self.options.overwrite else len(set(jobs) - there)
         with self.workforce.hired(left, shared=self.options.output) as crew:
             if crew is None:
-                # Drawing takes most of a second to import: done beside the reading.
-                Thread(target=import_module, args=("thermosharp.report.quicklook",)).start()
                 yield from map(carry_out, jobs.values())
                 return
             self.crew = crew.told
@@ -198,7 +195,10 @@ class SharpenRun:
             )  # fmt: skip
             return
         try:
-            build_report(options.output, zones=options.zones, hotter_than=options.hotter_than)
+            build_report(
+                options.output, zones=options.zones, hotter_than=options.hotter_than,
+                celsius=options.celsius or None,
+            )  # fmt: skip
         except Exception as error:
             logger.warning("the report could not be made: %s", error)
             logger.debug("why", exc_info=True)

@@ -74,11 +74,13 @@ def _walk(
                 value = block[np.uint64(i) * stride + np.uint64(split[node])]
                 at[i] = steps[(node << one) + np.uint64(value > edge[node])]
         for i in range(count):
-            leaf = model[np.uint64(at[i])]
+            leaf, sample = model[np.uint64(at[i])], block[i * features : (i + 1) * features]
             value = leaf[features]
             for k in range(features):
-                value += leaf[k] * block[i * features + k]
-            mean[i] += min(max(value, leaf[features + 1]), leaf[features + 2])
+                value += leaf[k] * sample[k]
+            low, high = leaf[features + 1], leaf[features + 2]
+            value = value if value > low else low
+            mean[i] += value if value < high else high
     for i in range(count):
         mean[i] /= trees
 

@@ -53,7 +53,9 @@ def solve_leaf(
         for k in range(features):
             centre[k] += share * samples[i, k]
     normal, moment = np.zeros((features, features)), np.zeros(features)
-    z, unit = np.empty(features), 1.0 / scale
+    z, unit = np.empty(features), np.empty(features)
+    for k in range(features):
+        unit[k] = 1.0 / scale[k]
     for i in members:
         share = (weight[i] + even) / total
         for k in range(features):

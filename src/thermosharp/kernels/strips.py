@@ -18,6 +18,13 @@ REFERENCE = 300.0
 
 
 @njit(cache=True, nogil=True)
+def _add(total: Array, weight: float, values: Array) -> None:
+    """Add weighted values. Written out: whole arrays take seconds to compile, for their errors."""
+    for j in range(total.size):
+        total[j] += weight * values[j]
+
+
+@njit(cache=True, nogil=True)
 def _row_moments(
     values: Array, level: float, valid: Array, first: Array, share: Array, one: Array, two: Array
 ) -> None:
@@ -67,10 +74,10 @@ def moments(
             for k in range(2):
                 i, weight = row_first[y] + k, row_share[y, k]
                 if weight > 0.0 and band < 0:
-                    share[i] += weight * one
+                    _add(share[i], weight, one)
                 elif weight > 0.0:
-                    total[band, i] += weight * one
-                    square[band, i] += weight * two
+                    _add(total[band, i], weight, one)
+                    _add(square[band, i], weight, two)
 
 
 @njit(cache=True, nogil=True)
@@ -165,16 +172,16 @@ def tally(
             weight, i = row_share[y, k], first + k
             if weight <= 0.0:
                 continue
-            share[i] += weight * covered
-            total[i] += weight * radiance
+            _add(share[i], weight, covered)
+            _add(total[i], weight, radiance)
             for m in range(2):
                 other = weight * row_share[y, m]
                 drawn = weight * (part if m == 1 else 1.0 - part)
                 for d in range(3):
                     if other > 0.0:
-                        least[3 * (m - k + 1) + d, i] += other * both[d]
+                        _add(least[3 * (m - k + 1) + d, i], other, both[d])
                     if drawn > 0.0:
-                        smooth[3 * (node + m - i + 1) + d, i] += drawn * between[d]
+                        _add(smooth[3 * (node + m - i + 1) + d, i], drawn, between[d])
 
 
 @njit(cache=True, nogil=True)

@@ -122,6 +122,15 @@ def _best_split(sums: Array, bins: Array, min_samples_leaf: int) -> tuple[float,
 
 
 @njit(cache=True, nogil=True)
+def _take_off(sums: Array, part: Array) -> None:
+    """Take sums of some from those of all. Written out: whole arrays take long to compile."""
+    for k in range(sums.shape[0]):
+        for b in range(sums.shape[1]):
+            for c in range(sums.shape[2]):
+                sums[k, b, c] -= part[k, b, c]
+
+
+@njit(cache=True, nogil=True)
 def _ripest(left: Array, gain: Array, used: int) -> int:
     """Leaf whose split gains most; -1 when none gains anything."""
     best = -1
@@ -182,7 +191,10 @@ def grow_tree(
     start, stop = np.zeros(left.size, np.int64), np.zeros(left.size, np.int64)
     gain, cut = np.zeros(left.size), np.zeros(left.size, np.int64)
     # Sums of the leaves that may still be split; a node's place goes to its larger child.
-    sums = np.empty((max_leaf_nodes + 1, samples.shape[1], bins.max(), 3))
+    most = 0
+    for count in bins:
+        most = max(most, count)
+    sums = np.empty((max_leaf_nodes + 1, samples.shape[1], most, 3))
     place = np.zeros(left.size, np.int64)
     left[:] = -1
     stop[0], used, places = members.size, 1, 1
@@ -202,7 +214,7 @@ def grow_tree(
         place[small], place[2 * used + 1 - small] = places, place[node]
         few, many = sums[places], sums[place[node]]
         _count(codes, target, level, weight, drawn, members[start[small] : stop[small]], few)
-        many -= few
+        _take_off(many, few)
         places += 1
         for child in range(used, used + 2):
             gain[child], feature[child], cut[child] = _best_split(

@@ -84,12 +84,30 @@ class Band:
     def values(self, stored: Stored) -> NDArray[np.float32]:
         """Turn stored numbers into float32 values, NaN where missing."""
         missing = stored.absent | stored.fill
-        if (self.scale, self.offset) == (1.0, 0.0) and stored.numbers.dtype == np.float32:
+        if self.as_stored and stored.numbers.dtype == np.float32:
             return np.where(missing, np.float32(np.nan), stored.numbers)
         # float64 between: 10000 * 0.0001 in float32 is not 1.
         values = stored.numbers.astype(np.float64) * self.scale + self.offset
         values[missing] = np.nan  # before float32, which fill may not fit in
         return values.astype(np.float32)
+
+    def whole(self, low: float, high: float) -> bool:
+        """Tell from the least and the largest of its numbers, NaN if one is, that none is fill."""
+        nodata = () if self.info.nodata is None else (self.info.nodata,)
+        usual = np.isfinite(low) and np.isfinite(high) and max(-low, high) <= HUGE
+        return bool(usual) and not any(low <= fill <= high for fill in (*nodata, *self.fills))
+
+    def decoded(self, numbers: NDArray[Any]) -> NDArray[np.float32]:
+        """Turn numbers of which none is missing into float32 values."""
+        if self.as_stored:
+            return numbers.astype(np.float32, copy=False)
+        # float64 between: 10000 * 0.0001 in float32 is not 1.
+        return (numbers.astype(np.float64) * self.scale + self.offset).astype(np.float32)
+
+    @property
+    def as_stored(self) -> bool:
+        """Whether numbers are values."""
+        return (self.scale, self.offset) == (1.0, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,31 +131,62 @@ class Layer:
         """The grid, as stored."""
         return self.bands[0].info.geobox
 
-    def read(self, window: Window) -> NDArray[np.float32]:
-        """Read the values ``(band, y, x)`` under a window of the stored grid, NaN where missing."""
-        numbers, masks = self._raw(window)
-        values = np.empty((len(numbers), *numbers[0].shape), np.float32)
-        for band, stored, into in zip(self.bands, self._told(numbers, masks), values, strict=True):
-            into[:] = band.values(stored)
+    def read(self, window: Window, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Read the values ``(band, y, x)`` under a window of the stored grid, NaN where missing.
+
+        Into `out`, if that is given.
+        """
+        shape = len(self.bands), *self.geobox[window].shape
+        values = np.empty(shape, np.float32) if out is None else out
+        numbers, masks = self._raw(window, values)
+        if self._whole(numbers, masks):
+            for band, layer, into in zip(self.bands, numbers, values, strict=True):
+                if not np.may_share_memory(layer, into):
+                    into[:] = band.decoded(layer)
+            return values
         spectral = [place for place, band in enumerate(self.bands) if band.spectral]
+        blank = np.zeros(shape[1:], bool)
         if len(spectral) > 1 or (spectral and self.dark):
             blank = np.logical_and.reduce([numbers[place] == 0 for place in spectral])
-            if blank.any():
-                values[spectral] = np.where(blank, np.float32(np.nan), values[spectral])
+        for band, stored, into in zip(self.bands, self._told(numbers, masks), values, strict=True):
+            into[:] = band.values(stored)
+            if band.spectral:
+                into[blank] = np.nan
         return values
+
+    def _whole(
+        self, numbers: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_] | None]
+    ) -> bool:
+        """Tell at a glance that nothing is missing, as in most places of most images."""
+        if any(mask is not None for mask in masks):
+            return False
+        spans = [(float(layer.min()), float(layer.max())) for layer in numbers]
+        if not all(band.whole(*span) for band, span in zip(self.bands, spans, strict=True)):
+            return False
+        spectral = [span for band, span in zip(self.bands, spans, strict=True) if band.spectral]
+        dark = bool(spectral) and all(low <= 0 <= high for low, high in spectral)
+        return not dark and any(high < _WHITE for _, high in spans)
 
     def look(self, window: Window) -> Iterator[Stored]:
         """Read what is stored under a window, band by band."""
         return self._told(*self._raw(window))
 
-    def _raw(self, window: Window) -> tuple[list[NDArray[Any]], list[NDArray[np.bool_] | None]]:
-        """Read stored numbers ``(y, x)`` and the mask of each band, those of one file at once."""
+    def _raw(
+        self, window: Window, out: NDArray[np.float32] | None = None
+    ) -> tuple[list[NDArray[Any]], list[NDArray[np.bool_] | None]]:
+        """Read stored numbers ``(y, x)`` and the mask of each band, those of one file at once.
+
+        Into `out` ``(band, y, x)``, if that is given, where numbers are values.
+        """
         numbers: list[NDArray[Any]] = []
         masks: list[NDArray[np.bool_] | None] = []
         for _, run in groupby(self.bands, key=lambda band: band.info.path):
             bands = list(run)
             info, places = bands[0].info, [band.index for band in bands]
-            numbers.extend(raster.read(info, places, window))
+            into = None if out is None else out[len(numbers) : len(numbers) + len(bands)]
+            if info.dtype != "float32" or not all(band.as_stored for band in bands):
+                into = None
+            numbers.extend(raster.read(info, places, window, into))
             masked = raster.masked(info, places, window)
             masks.extend([None] * len(bands) if masked is None else masked)
         return numbers, masks
@@ -157,10 +206,13 @@ class Layer:
                 fill |= white
             yield Stored(numbers=layer, absent=absent, fill=fill & ~absent)
 
-    def onto(self, target: GeoBox, window: Window) -> NDArray[np.float32]:
-        """Bring the values ``(band, y, x)`` onto a window of another grid."""
+    def onto(self, target: GeoBox, window: Window, out: NDArray[np.float32]) -> None:
+        """Bring the values ``(band, y, x)`` onto a window of another grid, into `out`."""
+        if self.geobox == target:
+            self.read(window, out)
+            return
         method = warp.method_between(self.geobox, target)
-        return warp.carry(self.read, self.geobox, target, window=window, method=method)
+        out[:] = warp.carry(self.read, self.geobox, target, window=window, method=method)
 
 
 def _white(numbers: Sequence[NDArray[Any]]) -> NDArray[np.bool_] | None:
@@ -289,7 +341,12 @@ class Plan:
             rows = slice(strip.start - window[0].start, strip.stop - window[0].start)
             for layer in self.layers:
                 places = [self.order.index(band.name) for band in layer.bands]
-                into[places, rows] = layer.onto(target, (strip, window[1]))
+                beside = slice(places[0], places[0] + len(places))  # where they mostly belong
+                there = places == list(range(beside.start, beside.stop))
+                part = into[beside, rows] if there else np.empty_like(into[places, rows])
+                layer.onto(target, (strip, window[1]), part)
+                if not there:
+                    into[places, rows] = part
             for mask, count in zip(self.masks, counts, strict=True):
                 untrusted, masked, seen = mask.onto(target, (strip, window[1]), mask_margin)
                 into[:, rows][:, untrusted] = np.nan

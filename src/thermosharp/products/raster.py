@@ -176,7 +176,10 @@ def inspect(path: Path) -> RasterInfo:
 
 
 def read(
-    info: RasterInfo, bands: Sequence[int] | None = None, window: Window | None = None
+    info: RasterInfo,
+    bands: Sequence[int] | None = None,
+    window: Window | None = None,
+    out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Read the stored numbers ``(band, y, x)``.
 
@@ -187,6 +190,8 @@ def read(
         Counted from 1; all by default.
     window : (slice, slice), optional
         Rows and columns inside the image; all by default.
+    out : ndarray (band, y, x), optional
+        Where to put them, in the stored type.
 
     Raises
     ------
@@ -197,7 +202,7 @@ def read(
     """
     _must_fit(info, window, len(bands) if bands is not None else info.count)
     with _opened(info.path) as dataset:
-        values: NDArray[Any] = dataset.read(_listed(bands), window=_rasterio(window))
+        values: NDArray[Any] = dataset.read(_listed(bands), out, window=_rasterio(window))
     return values
 
 

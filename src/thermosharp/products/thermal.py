@@ -4,11 +4,8 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-import h5py
-
 from thermosharp.errors import NothingFound, ThermosharpError, UnsupportedProduct, UsageError
 from thermosharp.products.ecostress import open_ecostress
-from thermosharp.products.ecostress_hdf import open_gridded, refuse_swath
 from thermosharp.products.filenames import (
     GranuleName,
     LandsatName,
@@ -28,6 +25,8 @@ logger = logging.getLogger(__name__)
 #: Endings of the files thermosharp writes.
 OUR_OUTPUTS = ("_sharp", "_uncertainty", "_residual")
 _RASTERS = frozenset({".tif", ".tiff", ".img", ".jp2", ".vrt"})
+#: What a TIFF begins with.
+_TIFF = frozenset({b"II", b"MM"})
 _HDF5 = frozenset({".h5", ".he5", ".hdf5"})
 
 Name = GranuleName | LandsatName | None
@@ -112,7 +111,7 @@ def read_thermal(path: Path, options: ThermalOptions) -> ThermalScene:
             else "check the path",
         )
     parsed = _parse(path)
-    if h5py.is_hdf5(path):
+    if _is_hdf5(path):
         return _open_hdf5(path, parsed, options)
     return _open_raster(path, parsed, options)
 
@@ -129,7 +128,18 @@ def _parse(path: Path) -> Name:
     return parse_landsat(path) or parse_granule(path)
 
 
+def _is_hdf5(path: Path) -> bool:
+    with path.open("rb") as file:
+        if file.read(2) in _TIFF:
+            return False
+    import h5py  # only where it may be needed: every start would wait for it
+
+    return bool(h5py.is_hdf5(path))
+
+
 def _open_hdf5(path: Path, parsed: Name, options: ThermalOptions) -> ThermalScene:
+    from thermosharp.products.ecostress_hdf import open_gridded, refuse_swath
+
     granule = parsed if isinstance(parsed, GranuleName) else None
     if granule is not None and granule.kind in ("swath", "c1"):
         raise refuse_swath(path)

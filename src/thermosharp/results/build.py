@@ -1,7 +1,7 @@
 """Everything that is made of a folder of results as a whole."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -9,6 +9,7 @@ from PIL import Image
 from thermosharp.errors import NothingFound, UsageError
 from thermosharp.report.pixels import robust_limits
 from thermosharp.report.quicklook import MAX_PIXELS, figure_png, figure_tags
+from thermosharp.results.completion import completed
 from thermosharp.results.heat import (
     ZONES_FILE,
     Zones,
@@ -20,6 +21,7 @@ from thermosharp.results.heat import (
 from thermosharp.results.html import report_html
 from thermosharp.results.stac import stac_files
 from thermosharp.results.stored import Layer, StoredScene, stored_scenes
+from thermosharp.threads import in_threads
 from thermosharp.writing import check_writable, write_files
 
 logger = logging.getLogger(__name__)
@@ -40,8 +42,8 @@ def build_report(
 ) -> Path:
     """Report on the finished scenes of a folder, from the files in it alone.
 
-    Makes ``report.html``, ``heat.csv`` and the STAC catalogue, and draws the figures of a series
-    anew where they do not share one colour scale yet.
+    Makes ``report.html``, ``heat.csv`` and the STAC catalogue, pictures and styles that are not
+    there yet, and draws the figures of a series anew where they do not share one colour scale.
 
     Parameters
     ----------
@@ -67,17 +69,22 @@ def build_report(
     """
     scenes = scenes_of(folder)
     check_writable(folder)
+    scenes = [completed(scene, celsius=bool(celsius)) for scene in scenes]
     measured = _zones(folder, zones, hotter_than)
     limits = series_limits(scenes)
     draw_alike(scenes, limits, celsius)
     for part, files in stac_files(scenes).items():
         check_writable(folder / part)
         write_files(folder / part, files)
-    contents = {"heat.csv": heat_csv(scenes, measured)} if scenes else {}
+    making: dict[str, Callable[[], bytes]] = {}
+    if scenes:
+        making["heat.csv"] = lambda: heat_csv(scenes, measured)
     if measured != Zones():
-        contents[ZONES_FILE] = zones_json(measured)
-    page = report_html(folder, scenes, limits)
-    contents["report.html"] = page.encode("utf-8", "backslashreplace")
+        making[ZONES_FILE] = lambda: zones_json(measured)
+    making["report.html"] = lambda: report_html(folder, scenes, limits).encode(
+        "utf-8", "backslashreplace"
+    )
+    contents = dict(zip(making, in_threads(lambda make: make(), making.values()), strict=True))
     return write_files(folder, contents)[-1]
 
 

@@ -26,6 +26,7 @@ from thermosharp.report.pixels import (
 )
 from thermosharp.results.stored import StoredScene
 from thermosharp.scenes import raster
+from thermosharp.threads import in_threads
 
 #: What temperatures are rounded to in the page, K.
 STEP = 0.05
@@ -154,7 +155,8 @@ def _layers(scene: StoredScene, side: int) -> Layers:
         arrays[layer] = on_grid(scene.coarse(layer), grid).values
     if scene.has("uncertainty"):
         arrays["uncertainty"] = scene.averaged("uncertainty", step).values
-    packed = {name: pack(values, STEP) for name, values in arrays.items()}
+    packing = in_threads(lambda values: pack(values, STEP), arrays.values())
+    packed = dict(zip(arrays, packing, strict=True))
     return packed, arrays, _grid_data(grid)
 
 

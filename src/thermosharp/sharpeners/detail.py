@@ -7,13 +7,12 @@ from typing import ClassVar
 import numpy as np
 from scipy import ndimage
 
+from thermosharp import kernels
 from thermosharp.areagp import Block, fit
 from thermosharp.drift import CELL, Drift
 from thermosharp.features import DRIFTING, HALO, SIGMAS, Channels, Land, gaussian, reach_of
 from thermosharp.fields import STEP, Fields
 from thermosharp.grids import MIN_COVERAGE, GridPair, common_window, even_parts
-from thermosharp.kernels.assembly import assemble
-from thermosharp.kernels.filters import smooth
 from thermosharp.overlap import Overlap, centres_of, overlap_of
 from thermosharp.radiometry import REFERENCE, to_kelvin, to_radiance
 from thermosharp.scenes import Predictors, ThermalScene, Window
@@ -166,7 +165,9 @@ class Detail(Sharpener):
         """Area means ``(planes, coarse y, coarse x)`` of fine planes, as a blurred sensor sees."""
         _, rows, cols = planes.shape
         if blur:
-            planes = smooth(planes, gaussian(blur * self.pair_.ratio), 0, rows, 0, cols)
+            planes = kernels.filters.smooth(
+                planes, gaussian(blur * self.pair_.ratio), 0, rows, 0, cols
+            )
         share = np.maximum(overlap.total(np.ones((rows, cols), np.float32)), 1e-6)
         means: Array = overlap.total(planes) / share
         return means
@@ -226,7 +227,7 @@ class Detail(Sharpener):
             land = Land.of(self.channels_, predictors, window)
             mean, (y, x) = self._function(land), centres_of(pair.coarse, pair.fine[window])
             origin, lattice = self._lattice(y, x)
-            variance = assemble(
+            variance = kernels.assembly.assemble(
                 mean, land.components / self._length, self.drift_.coefficients,
                 self.drift_.spread, lattice, origin, STEP, y, x, CELL,
                 places, self.process_.noise, self.local_,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from thermosharp import kernels
 from thermosharp.errors import NothingToLearn
 from thermosharp.grids import GridPair, Strip
 from thermosharp.overlap import SeparableOverlap
@@ -144,11 +145,11 @@ def moments_of(strip: Strip, layers: Array, level: Array) -> tuple[Array, Array,
     """
     overlap, shape = strip.overlap, strip.pair.coarse.shape
     if isinstance(overlap, SeparableOverlap) and overlap.axes is not None:
-        from thermosharp.kernels.strips import moments
-
         share, (total, square) = np.zeros(shape), np.zeros((2, len(layers), *shape))
         y, x = overlap.axes
-        moments(layers, level, y.first, y.share, x.first, x.share, share, total, square)
+        kernels.strips.moments(
+            layers, level, y.first, y.share, x.first, x.share, share, total, square
+        )
         return share, total, square
     valid = np.logical_and.reduce(np.isfinite(layers), axis=0)
     centred: list[Array] = [

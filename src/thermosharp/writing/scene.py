@@ -24,8 +24,9 @@ def write_scene(
     *,
     extra: Mapping[str, Any] | None = None,
     celsius: bool = False,
+    maps_only: bool = False,
 ) -> list[Path]:
-    """Write everything about a sharpened scene; GeoTIFFs, quicklook and JSON.
+    """Write everything about a sharpened scene; GeoTIFFs, styles, quicklook and JSON.
 
     Parameters
     ----------
@@ -36,6 +37,8 @@ def write_scene(
         Facts about the run, kept in the JSON under ``"run"``.
     celsius : bool
         Degrees Celsius in the quicklook; the GeoTIFFs are always in kelvin.
+    maps_only : bool
+        Leave quicklook and styles out; those of an earlier run go away.
 
     Returns
     -------
@@ -49,11 +52,29 @@ def write_scene(
     WriteFailed
         A file could not be written; of this scene nothing new is there then.
     """
-    from thermosharp.report.quicklook import quicklook  # matplotlib is slow to import
-    from thermosharp.writing.styles import layer_styles
-
     check_writable(folder)
-    uncertainty = f"{sharp.name}_uncertainty.tif"
+    making = _maps(sharp)
+    if not maps_only:
+        from thermosharp.report.quicklook import quicklook  # matplotlib is slow to import
+
+        making[f"{sharp.name}.png"] = lambda: quicklook(sharp, celsius=celsius)
+    # The picture is drawn while the maps are packed.
+    made = in_threads(lambda make: make(), making.values())
+    contents: dict[str, bytes | BinaryIO] = dict(zip(making, made, strict=True))
+    if not maps_only:
+        from thermosharp.writing.styles import layer_styles  # matplotlib is slow to import
+
+        contents |= layer_styles(sharp)
+    record = f"{sharp.name}.json"
+    about = {**_about(sharp, extra or {}), "files": [*contents, record]}
+    contents[record] = json_bytes(about)
+    # A JSON of an earlier run would vouch for a mixture of old and new, were we cut off half-way.
+    older = [record, *(name for name in _optional(sharp.name) if name not in contents)]
+    return write_files(folder, contents, remove=older, guard=locked(folder))
+
+
+def _maps(sharp: SharpenedScene) -> dict[str, Callable[[], bytes | BinaryIO]]:
+    """How to make each GeoTIFF of a scene."""
     making: dict[str, Callable[[], bytes | BinaryIO]] = {
         f"{sharp.name}_sharp.tif": lambda: _kelvin_cog(
             sharp.lst, sharp, "land surface temperature, sharpened"
@@ -69,24 +90,18 @@ def write_scene(
             sharp,
             "land surface temperature, observed, usable pixels",
         ),
-        f"{sharp.name}.png": lambda: quicklook(sharp, celsius=celsius),
     }
     if (deviation := sharp.uncertainty) is not None:
-        making[uncertainty] = lambda: _kelvin_cog(
+        making[f"{sharp.name}_uncertainty.tif"] = lambda: _kelvin_cog(
             deviation, sharp, "standard deviation of the sharpened temperature"
         )
-    # The picture is drawn while the maps are packed.
-    made = in_threads(lambda make: make(), making.values())
-    contents: dict[str, bytes | BinaryIO] = dict(zip(making, made, strict=True))
-    contents |= layer_styles(sharp)
-    record = f"{sharp.name}.json"
-    about = {**_about(sharp, extra or {}), "files": [*contents, record]}
-    contents[record] = json_bytes(about)
-    # A JSON of an earlier run would vouch for a mixture of old and new, were we cut off half-way.
-    older = [record]
-    if sharp.uncertainty is None:
-        older += [uncertainty, str(Path(uncertainty).with_suffix(".qml"))]
-    return write_files(folder, contents, remove=older, guard=locked(folder))
+    return making
+
+
+def _optional(name: str) -> list[str]:
+    """Names of the files that a scene may have or not."""
+    layers = ("sharp", "residual", "observed", "uncertainty")
+    return [f"{name}_uncertainty.tif", f"{name}.png", *(f"{name}_{layer}.qml" for layer in layers)]
 
 
 def finished(folder: Path, name: str) -> dict[str, Any] | None:

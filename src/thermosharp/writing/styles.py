@@ -1,30 +1,45 @@
 """How each GeoTIFF of a scene shall look when QGIS opens it."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from thermosharp.report.pixels import robust_limits
 from thermosharp.report.qgis import qgis_style
 from thermosharp.scenes import SharpenedScene
 
+Array = NDArray[Any]
+
 
 def layer_styles(sharp: SharpenedScene) -> dict[str, bytes]:
-    """Make a .qml for each layer: observed and sharpened share their colours.
+    """Make a .qml for each layer of a scene; see :func:`styles`."""
+    return styles(
+        sharp.name,
+        observed=sharp.thermal.lst.where(sharp.thermal.usable).values,
+        sharp=sharp.lst.values,
+        residual=sharp.residual.values[0],
+        uncertainty=None if sharp.uncertainty is None else sharp.uncertainty.values,
+    )
+
+
+def styles(
+    name: str, *, observed: Array, sharp: Array, residual: Array, uncertainty: Array | None
+) -> dict[str, bytes]:
+    """Make a .qml for each layer ``(y, x)``, K: observed and sharpened share their colours.
 
     Returns
     -------
     dict of str to bytes
         By the file's final name.
     """
-    observed = sharp.thermal.lst.where(sharp.thermal.usable).values
-    temperature = qgis_style(robust_limits(observed, sharp.lst.values))
-    _, reach = robust_limits(np.abs(sharp.residual.values[0]))
-    styles = {
+    temperature = qgis_style(robust_limits(observed, sharp))
+    _, reach = robust_limits(np.abs(residual))
+    made = {
         "sharp": temperature,
         "observed": temperature,
         "residual": qgis_style((-reach, reach), colours="RdBu_r"),
     }
-    if sharp.uncertainty is not None:
-        styles["uncertainty"] = qgis_style(
-            robust_limits(sharp.uncertainty.values), colours="viridis"
-        )
-    return {f"{sharp.name}_{layer}.qml": style for layer, style in styles.items()}
+    if uncertainty is not None:
+        made["uncertainty"] = qgis_style(robust_limits(uncertainty), colours="viridis")
+    return {f"{name}_{layer}.qml": style for layer, style in made.items()}
