@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 
 from thermosharp.errors import NothingFound, ThermosharpError, UnsupportedProduct, UsageError
+from thermosharp.locations import location, remote
 from thermosharp.products.ecostress import open_ecostress
 from thermosharp.products.ecostress_hdf import open_gridded, refuse_swath
 from thermosharp.products.filenames import (
@@ -97,7 +98,7 @@ def open_thermal(
         fix=frozenset(_words(fix)),
         name=name,
     )
-    return read_thermal(Path(path), options)
+    return read_thermal(location(path), options)
 
 
 def read_thermal(path: Path, options: ThermalOptions) -> ThermalScene:
@@ -112,7 +113,7 @@ def read_thermal(path: Path, options: ThermalOptions) -> ThermalScene:
             else "check the path",
         )
     parsed = _parse(path)
-    if h5py.is_hdf5(path):
+    if path.suffix.lower() in _HDF5 if remote(path) else h5py.is_hdf5(path):
         return _open_hdf5(path, parsed, options)
     return _open_raster(path, parsed, options)
 
@@ -122,7 +123,7 @@ def _words(given: Iterable[str]) -> tuple[str, ...]:
 
 
 def _folder(given: str | Path | None) -> Path | None:
-    return None if given is None else Path(given)
+    return None if given is None else location(given)
 
 
 def _parse(path: Path) -> Name:
@@ -186,7 +187,7 @@ def find_thermal(path: str | Path) -> list[Path]:
     NothingFound
         The folder holds no thermal image.
     """
-    path = Path(path)
+    path = location(path)
     if path.is_file():
         if is_own_output(path):
             raise UnsupportedProduct(
