@@ -15,6 +15,7 @@ from rich.console import Console
 
 from thermosharp import cli_fetch
 from thermosharp.cli_options import (
+    PLACE,
     Aoi,
     Bands,
     CloudFolder,
@@ -112,11 +113,11 @@ def _options(
 def sharpen(
     lst: Annotated[
         list[Path],
-        typer.Argument(help="Thermal images: files, or folders of them.", show_default=False),
+        typer.Argument(help="Thermal images: files, or folders of them.", **PLACE),
     ],
     fine: Fine,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder for the results.", show_default=False)
+        Path, typer.Option("-o", "--output", help="Folder for the results.", **PLACE)
     ],
     method: Annotated[
         str, typer.Option(help="How to sharpen: detail, dms, atprk, tsharp or bicubic.")
@@ -218,9 +219,7 @@ def sharpen(
 def evaluate(
     lst: Annotated[
         Path,
-        typer.Argument(
-            help="A thermal image: a file, or a folder that holds one.", show_default=False
-        ),
+        typer.Argument(help="A thermal image: a file, or a folder that holds one.", **PLACE),
     ],
     fine: Fine,
     method: Annotated[
@@ -295,11 +294,11 @@ app.command()(report)
 def check(
     lst: Annotated[
         list[Path],
-        typer.Argument(help="Thermal images: files, or folders of them.", show_default=False),
+        typer.Argument(help="Thermal images: files, or folders of them.", **PLACE),
     ],
     fine: Annotated[
         list[Path] | None,
-        typer.Option(help="The fine image, as for sharpen.", show_default=False),
+        typer.Option(help="The fine image, as for sharpen.", **PLACE),
     ] = None,
     extent: Annotated[
         str | None,

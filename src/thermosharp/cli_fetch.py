@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from thermosharp.cli_options import Jobs, Scheduler
+from thermosharp.cli_options import FOLDER, Jobs, Scheduler
 from thermosharp.cli_progress import Progress, interrupted, log_warnings, out, show
 from thermosharp.errors import UsageError
 
@@ -40,7 +40,8 @@ Dates = Annotated[
     str, typer.Option(help="FROM/TO, as in 2023-07-01/2023-08-31.", show_default=False)
 ]
 Output = Annotated[
-    Path, typer.Option("-o", "--output", help="Folder for the files.", show_default=False)
+    Path,
+    typer.Option("-o", "--output", help="Folder for the files.", **FOLDER),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only say what would be fetched, and what it costs.")
@@ -185,7 +186,7 @@ def register(app: typer.Typer, carry_out: CarryOut) -> None:
         ] = None,
         output: Annotated[
             Path | None,
-            typer.Option("-o", "--output", help="Folder for everything.", show_default=False),
+            typer.Option("-o", "--output", help="Folder for everything.", **FOLDER),
         ] = None,
         sensor: Annotated[
             str | None, typer.Option(help="ecostress or landsat.", show_default="ecostress")

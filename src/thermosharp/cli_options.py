@@ -5,16 +5,35 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from thermosharp.errors import UsageError
+from thermosharp.locations import location, remote, without_signatures
 
 if TYPE_CHECKING:
     from thermosharp.extents import Extent
     from thermosharp.products.lst_rules import Units
     from thermosharp.products.options import ThermalOptions
+
+#: How paths are read that may be addresses too.
+PLACE: dict[str, Any] = {"parser": location, "metavar": "PATH", "show_default": False}
+
+
+def local_folder(text: str) -> Path:
+    """Read a folder that has to be on a disk."""
+    path = location(text)
+    if remote(path):
+        raise UsageError(
+            f"{path} is no folder of a disk",
+            expected="a local or shared folder: downloads are resumed and checked there",
+            advice="fetch to a disk, then `thermosharp sharpen ... -o s3://bucket/folder`",
+        )
+    return path
+
+
+FOLDER = {**PLACE, "parser": local_folder}
 
 Fine = Annotated[
     list[Path],
@@ -22,7 +41,7 @@ Fine = Annotated[
         help="The fine image: a GeoTIFF, a folder of single bands, a Sentinel-2 SAFE folder, "
         "or a folder of dated images (each LST takes the nearest date). Given again, it adds "
         "layers, a DEM for instance.",
-        show_default=False,
+        **PLACE,
     ),
 ]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same bytes (methods that draw).")]
@@ -42,7 +61,7 @@ Scheduler = Annotated[
 ]
 Aoi = Annotated[
     Path | None,
-    typer.Option(help="GeoJSON polygons to work on; maps are cut out.", show_default=False),
+    typer.Option(help="GeoJSON polygons to work on; maps are cut out.", **PLACE),
 ]
 NoQuality = Annotated[
     bool, typer.Option("--no-quality", help="Trust every pixel that has a temperature.")
@@ -52,14 +71,10 @@ QcAccept = Annotated[
 ]
 QcFolder = Annotated[
     Path | None,
-    typer.Option(help="Folder of the QC files, when not beside the LST.", show_default=False),
+    typer.Option(help="Folder of the QC files, when not beside the LST.", **PLACE),
 ]
-CloudFolder = Annotated[
-    Path | None, typer.Option(help="Folder of the cloud masks.", show_default=False)
-]
-WaterFolder = Annotated[
-    Path | None, typer.Option(help="Folder of the water masks.", show_default=False)
-]
+CloudFolder = Annotated[Path | None, typer.Option(help="Folder of the cloud masks.", **PLACE)]
+WaterFolder = Annotated[Path | None, typer.Option(help="Folder of the water masks.", **PLACE)]
 LstUnits = Annotated[
     str, typer.Option(help="What the LST numbers are: auto, kelvin, celsius or dn.")
 ]
@@ -80,7 +95,7 @@ Fix = Annotated[
 ]
 Zones = Annotated[
     Path | None,
-    typer.Option(help="GeoJSON polygons whose heat is measured in heat.csv.", show_default=False),
+    typer.Option(help="GeoJSON polygons whose heat is measured in heat.csv.", **PLACE),
 ]
 HotterThan = Annotated[
     str | None,
@@ -173,6 +188,14 @@ def start_log(verbose: bool) -> None:
         level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
     logging.getLogger("thermosharp").setLevel(logging.DEBUG if verbose else logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_unsigned)
+
+
+def _unsigned(record: logging.LogRecord) -> bool:
+    """Take the signatures of addresses out of what libraries log."""
+    record.msg, record.args = without_signatures(record.getMessage()), ()
+    return True
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -5,13 +5,11 @@ from typing import Annotated
 
 import typer
 
-from thermosharp.cli_options import HotterThan, Verbose, Zones, read_temperature, start_log
+from thermosharp.cli_options import PLACE, HotterThan, Verbose, Zones, read_temperature, start_log
 
 
 def report(
-    folder: Annotated[
-        Path, typer.Argument(help="Folder of results, as given to -o.", show_default=False)
-    ],
+    folder: Annotated[Path, typer.Argument(help="Folder of results, as given to -o.", **PLACE)],
     zones: Zones = None,
     hotter_than: HotterThan = None,
     animation: Annotated[

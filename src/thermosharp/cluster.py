@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thermosharp.errors import ClusterLost, UsageError
+from thermosharp.locations import location, remote
 from thermosharp.storage import folder
 from thermosharp.threads import cores
 
@@ -232,7 +233,11 @@ def _asked(client: "Client", question: Any, *words: Any) -> dict[str, Any]:
 
 def _sees(folder: str) -> dict[str, Any]:
     """Say, on a worker, what it is and whether it sees a folder."""
-    return {"version": version("thermosharp"), "there": Path(folder).is_dir()}
+    place = location(folder)
+    if (there := remote(place)) is not None:
+        # In an object store a folder is there once something is in it: the bucket is asked for.
+        return {"version": version("thermosharp"), "there": there.top.is_dir()}
+    return {"version": version("thermosharp"), "there": place.is_dir()}
 
 
 def _memory() -> float:

@@ -168,6 +168,14 @@ class AccessRefused(ThermosharpError):
     exit_code = 2
 
 
+class StorageFailed(ServiceFailed, OSError):
+    """An object store or web server that holds files could not be reached, or failed."""
+
+
+class StorageRefused(AccessRefused, OSError):
+    """An object store or web server does not let one in."""
+
+
 class QuotaExceeded(ThermosharpError):
     """What was asked for costs more than is allowed or left."""
 

@@ -6,21 +6,24 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from thermosharp.errors import StorageFailed
+from thermosharp.locations import location, version_of
 from thermosharp.products.dates import day_of
 from thermosharp.products.filenames import parse_granule, parse_landsat
 from thermosharp.products.images import PredictorImage
 from thermosharp.products.options import ThermalOptions
+from thermosharp.products.siblings import around
 from thermosharp.products.thermal import OUR_OUTPUTS
 
 #: Files of a folder of predictors that are looked at.
 MOST_FILES = 5000
 _RASTERS = frozenset({".tif", ".tiff", ".jp2", ".img", ".vrt", ".xml"})
 
-Seen = dict[str, list[int]]
+Seen = dict[str, list[int | str]]
 
 
 def seen(path: Path, thermal: ThermalOptions, image: PredictorImage) -> dict[str, Any]:
-    """Size and time of change of every file a scene is made from, as plain JSON types.
+    """Size and time of change (or entity tag) of every file a scene is made from, for JSON.
 
     Parameters
     ----------
@@ -31,7 +34,7 @@ def seen(path: Path, thermal: ThermalOptions, image: PredictorImage) -> dict[str
     image : PredictorImage
         The fine image that was chosen.
     """
-    sources = [Path(part.source) for part in (image, *image.more)]
+    sources = [location(part.source) for part in (image, *image.more)]
     return {
         "thermal": _stats(_of_scene(path, thermal)),
         "fine": _stats(file for source in sources for file in _files(source)),
@@ -64,7 +67,7 @@ def changed(
     told = _difference(earlier.get("thermal", {}), _stats(_of_scene(path, thermal)))
     if told:
         return told
-    sources = [Path(source) for source in earlier["chosen"]]
+    sources = [location(source) for source in earlier["chosen"]]
     now = _stats(file for source in sources for file in _files(source))
     return _difference(earlier.get("fine", {}), now) or _nearer(sources[0], images, acquired)
 
@@ -78,7 +81,7 @@ def _of_scene(path: Path, thermal: ThermalOptions) -> Iterator[Path]:
     mark = landsat.scene if landsat is not None else granule.stamp if granule is not None else ""
     folders = (path.parent, thermal.qc_dir, thermal.cloud_dir, thermal.water_dir)
     for folder in {folder for folder in folders if folder is not None}:
-        for file in folder.iterdir():
+        for file in around(path, folder):
             if mark not in file.name or file == path or not file.is_file():
                 continue
             other = parse_granule(file)
@@ -115,10 +118,11 @@ def _stats(files: Iterable[Path]) -> Seen:
     found: Seen = {}
     for file in files:
         try:
-            stat = file.stat()
+            found[str(file.absolute())] = version_of(file)
+        except StorageFailed:
+            raise
         except OSError:
             continue
-        found[str(file.absolute())] = [stat.st_size, stat.st_mtime_ns]
     return dict(sorted(found.items()))
 
 
@@ -137,11 +141,11 @@ def _nearer(
 ) -> str:
     """Look for a fine image that is nearer in time than the one that was chosen."""
     days = {
-        Path(image.source): abs((day_of(image.acquired) - day_of(acquired)).days)
+        location(image.source): abs((day_of(image.acquired) - day_of(acquired)).days)
         for image in images
         if image.acquired is not None and acquired is not None
     }
-    if images and chosen not in {Path(image.source) for image in images}:
+    if images and chosen not in {location(image.source) for image in images}:
         return "another fine image was given"
     if chosen not in days:
         return ""

@@ -11,6 +11,7 @@ from thermosharp.coregister import register_to_water, search_reach
 from thermosharp.errors import AmbiguousInput, UsageError
 from thermosharp.extents import Extent
 from thermosharp.findings import Finding
+from thermosharp.locations import remote
 from thermosharp.placement import crop, part_under, partial_overlap, usable_fraction
 from thermosharp.products import date_gap, find_predictors, find_thermal, nearest
 from thermosharp.products.images import PredictorImage
@@ -61,7 +62,11 @@ def must_exist(paths: Sequence[Path]) -> None:
     """
     for path in paths:
         if not path.exists():
-            raise UsageError(f"There is no file or folder {path}", advice="check the path")
+            address = remote(path)
+            advice = "check the path"
+            if address is not None and not address.lists:
+                advice += "; folders of a web server cannot be listed: give the files themselves"
+            raise UsageError(f"There is no file or folder {path}", advice=advice)
 
 
 def find_scenes(paths: Sequence[Path]) -> tuple[list[Path], tuple[Finding, ...]]:

@@ -30,6 +30,7 @@ from thermosharp.evaluation import EXPECTED_RMSE, expected_rmse
 from thermosharp.extents import Extent
 from thermosharp.findings import Finding
 from thermosharp.freshness import changed, seen
+from thermosharp.locations import remote, version_of
 from thermosharp.pairing import ScenePair, open_pair
 from thermosharp.placement import output_geobox, place
 from thermosharp.products.dates import date_in
@@ -376,7 +377,7 @@ def _sharpen(job: SceneJob, about: dict[str, Any]) -> Outcome:
         "usable_fraction": pair.usable_fraction,
         "seconds": time.perf_counter() - start,
     }
-    told: dict[str, Any] = {"input": str(job.path), "input_sha256": _digest(job.path)}
+    told: dict[str, Any] = {"input": str(job.path), **_identity(job.path)}
     if job.run:
         told["id"] = job.run
     told[EXPECTED_RMSE] = expected
@@ -421,9 +422,12 @@ def _why_skipped(pair: ScenePair, least: float) -> str:
     return reason
 
 
-def _digest(path: Path) -> str:
+def _identity(path: Path) -> dict[str, Any]:
+    """Tell a file from others: by its digest; a remote one, which costs to read, by its version."""
+    if remote(path):
+        return {"input_version": version_of(path)}
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return {"input_sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def _must_be_of(name: str, path: Path, earlier: Mapping[str, Any]) -> None:
@@ -435,7 +439,8 @@ def _must_be_of(name: str, path: Path, earlier: Mapping[str, Any]) -> None:
         It was made from a file with other content.
     """
     run = earlier.get("run", {})
-    if "input_sha256" in run and run["input_sha256"] != _digest(path):
+    known = {key: run[key] for key in ("input_sha256", "input_version") if key in run}
+    if known and known != _identity(path):
         raise OutputTaken(
             f"{name} is there already, made from another file",
             expected=f"outputs of {path}",

@@ -295,6 +295,7 @@ class SharpenedScene:
 
     def to_cog(self, folder: str | Path) -> list[Path]:
         """Write the scene's files into `folder`; see :func:`thermosharp.writing.write_scene`."""
+        from thermosharp.locations import location
         from thermosharp.writing import write_scene
 
-        return write_scene(self, Path(folder))
+        return write_scene(self, location(folder))

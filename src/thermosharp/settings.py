@@ -210,6 +210,13 @@ class Project(_Table):
     sharpen: SharpenSettings = SharpenSettings()
     services: dict[str, str] = {}
 
+    @field_validator("output", mode="before")
+    @classmethod
+    def _on_a_disk(cls, value: Any) -> Any:
+        if "://" in str(value):
+            raise ValueError("a local or shared folder: downloads are resumed and checked there")
+        return value
+
     @field_validator("bbox", mode="before")
     @classmethod
     def _joined(cls, value: Any) -> Any:

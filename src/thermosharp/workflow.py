@@ -17,6 +17,7 @@ from thermosharp.cluster import Workforce
 from thermosharp.errors import ThermosharpError, UsageError
 from thermosharp.extents import read_polygons
 from thermosharp.findings import Finding
+from thermosharp.locations import location, remote
 from thermosharp.pairing import find_images, find_scenes, must_exist
 from thermosharp.products.images import PredictorImage
 from thermosharp.scene_job import Outcome, SceneJob, SharpenOptions, carry_out, failure
@@ -78,7 +79,7 @@ def sharpen_many(
     ClusterLost
         The scheduler, or every worker, went away and did not come back.
     """
-    given = SharpenOptions(lst=_paths(lst), fine=_paths(fine), output=Path(output), **options)
+    given = SharpenOptions(lst=_paths(lst), fine=_paths(fine), output=location(output), **options)
     return list(SharpenRun(given, Workforce(client=client, scheduler=scheduler, jobs=jobs)))
 
 
@@ -205,7 +206,8 @@ class SharpenRun:
 
 
 def _paths(given: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
-    return tuple(map(Path, [given] if isinstance(given, str | Path) else given))
+    alone = isinstance(given, str | Path) or remote(given)
+    return tuple(map(location, [given] if alone else given))  # type: ignore[list-item, arg-type]
 
 
 def _named(files: list[Path]) -> dict[str, Path]:

@@ -15,6 +15,7 @@ from thermosharp.errors import UnsupportedProduct
 from thermosharp.findings import Finding
 from thermosharp.products.filenames import GranuleName, parse_granule
 from thermosharp.products.raster import inspect, masked, missing, read
+from thermosharp.products.siblings import around
 
 #: Grids closer than this, in pixels, are the same.
 SAME_GRID = 0.01
@@ -88,7 +89,7 @@ def first_match(
     for folder in (*folders, lst.parent):
         if folder is None:
             continue
-        found = [path for path in folder.iterdir() if fits(path) and path.is_file()]
+        found = [path for path in around(lst, folder) if fits(path) and path.is_file()]
         if found:
             return min(found, key=rank)
     return None

@@ -11,7 +11,8 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 from rasterio.transform import from_bounds
 
-from thermosharp.errors import UnreadableFile, UnsupportedProduct
+from thermosharp.errors import StorageFailed, UnreadableFile, UnsupportedProduct
+from thermosharp.locations import local_copy
 from thermosharp.products.assembly import build_scene, companions_record, trust_everything
 from thermosharp.products.companions import Layer
 from thermosharp.products.dates import date_in
@@ -127,8 +128,10 @@ def refuse_swath(path: Path) -> UnsupportedProduct:
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     try:
-        with h5py.File(path, "r") as file:
+        with local_copy(path) as copy, h5py.File(copy, "r") as file:
             yield file
+    except StorageFailed:
+        raise
     except (OSError, RuntimeError) as error:
         raise UnreadableFile(
             f"{path.name} cannot be read as HDF5",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from thermosharp.products.filenames import GranuleName
+from thermosharp.products.siblings import beside
 
 log = logging.getLogger(__name__)
 
@@ -62,12 +63,13 @@ def _truth(value: Any) -> bool | None:
 def _sidecar(path: Path, name: GranuleName) -> Any:
     """Return the JSON that LP DAAC puts beside the layers of a granule, if it is there."""
     granule = path.name[: path.name.rindex(f"_{name.layer}")]
-    return _json(path.with_name(f"{granule}.json"))
+    file = beside(path, f"{granule}.json")
+    return {} if file is None else _json(file)
 
 
 def _json(path: Path) -> Any:
     try:
-        if path.is_file() and path.stat().st_size <= _LARGEST:
+        if path.stat().st_size <= _LARGEST:
             return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         log.warning("%s tells nothing: %s", path.name, error)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,11 @@ from odc.geo.geobox import GeoBox
 from thermosharp.errors import AmbiguousInput, NoOverlap, UsageError
 from thermosharp.findings import Finding
 from thermosharp.grids import shared_window
+from thermosharp.locations import location
 from thermosharp.products.bands import distinct
 from thermosharp.products.dates import day_of, gap
 from thermosharp.products.layers import Plan
+from thermosharp.rasterfiles import reusing
 from thermosharp.scenes import PredictorStack, Window, raster
 from thermosharp.storage import empty
 
@@ -71,9 +72,9 @@ class PredictorImage:
         NoOverlap
             A further image has no place in common with this one.
         """
-        there = {Path(image.source).resolve() for image in (self, *self.more)}
+        there = {location(image.source).resolve() for image in (self, *self.more)}
         for image in further:
-            if (path := Path(image.source).resolve()) in there:
+            if (path := location(image.source).resolve()) in there:
                 raise UsageError(
                     f"The fine image {image.name} is given twice",
                     expected="each fine image once",
@@ -103,7 +104,10 @@ class PredictorImage:
         MissingBands
             Bands asked for do not exist.
         """
-        window = _inside(window, self.geobox)
+        with reusing():
+            return self._read(_inside(window, self.geobox))
+
+    def _read(self, window: Window) -> PredictorStack:
         images = (self, *self.more)
         plans = [image.plan().mended(self.fix) for image in images]
         shape = self.geobox[window].shape

@@ -19,6 +19,7 @@ from thermosharp.products.lst_rules import Packing
 from thermosharp.products.lst_scale import ResolvedLst
 from thermosharp.products.options import ThermalOptions
 from thermosharp.products.quality import Masks, cloud_unknown, quality_missing
+from thermosharp.products.siblings import beside
 from thermosharp.radiometry import to_kelvin, to_radiance
 from thermosharp.scenes import ThermalScene
 
@@ -200,8 +201,8 @@ def _aggregate(resolved: ResolvedLst, masks: Masks, factor: int) -> tuple[Resolv
 def _acquired(path: Path, name: LandsatName) -> datetime | date:
     """Return the time at the centre of the scene from MTL, or the date in the name."""
     for suffix in ("_MTL.txt", "_MTL.json"):
-        file = path.with_name(name.scene + suffix)
-        if not file.is_file():
+        file = beside(path, name.scene + suffix)
+        if file is None:
             continue
         text = file.read_text(encoding="utf-8", errors="replace")
         day, time = _DATE.search(text), _TIME.search(text)

@@ -10,6 +10,7 @@ from odc.geo.geobox import GeoBox
 from thermosharp.errors import AmbiguousInput, NothingFound, UnsupportedProduct, UsageError
 from thermosharp.findings import Finding
 from thermosharp.grids import shared_window
+from thermosharp.locations import location, remote
 from thermosharp.products import sentinel2
 from thermosharp.products.bands import BandChoice, parse_bands
 from thermosharp.products.dates import day_of
@@ -86,11 +87,11 @@ def open_predictors(
 
 
 def _as_list(path_or_paths: str | Path | Sequence[str | Path]) -> list[Path]:
-    if isinstance(path_or_paths, (str, Path)):
-        return [Path(path_or_paths)]
+    if isinstance(path_or_paths, (str, Path)) or remote(path_or_paths):
+        return [location(path_or_paths)]  # type: ignore[arg-type]
     if not path_or_paths:
         raise UsageError("No predictors were given", expected="at least one path", came="none")
-    return [Path(path) for path in path_or_paths]
+    return [location(path) for path in path_or_paths]
 
 
 def _the_only(path: Path, *, bands: Bands, resolution: float) -> PredictorImage:
@@ -131,7 +132,7 @@ def find_predictors(
     UnreadableFile, MissingCRS, UnsupportedProduct
         As their names say.
     """
-    path, choice = Path(path), parse_bands(bands)
+    path, choice = location(path), parse_bands(bands)
     if resolution <= 0:
         raise UsageError(
             "The resolution must be a pixel size in metres", expected="20", came=f"{resolution:g}"

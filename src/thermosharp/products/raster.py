@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import MaskFlags
@@ -23,10 +22,13 @@ from rasterio.windows import Window as RasterioWindow
 from thermosharp.errors import (
     FileTooLarge,
     MissingCRS,
+    ThermosharpError,
     UnreadableFile,
     UnsupportedProduct,
     UsageError,
 )
+from thermosharp.locations import remote
+from thermosharp.rasterfiles import open_raster
 from thermosharp.scenes import Window
 
 #: A band with one of these has no mask besides what its numbers, or the alpha band, say.
@@ -91,20 +93,29 @@ class RasterInfo:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    if not path.exists():
-        raise UsageError(f"There is no file {path}", advice="check the path")
+    if not remote(path) and not path.exists():
+        raise _absent(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path, **_threads(path)) as dataset:
+            with open_raster(path, **_threads(path)) as dataset:
                 yield dataset
+    except ThermosharpError:
+        raise
+    except FileNotFoundError:
+        raise _absent(path) from None
     except (RasterioError, OSError) as error:
+        path.exists()  # a store that cannot be reached says so here
         raise UnreadableFile(
             f"{path.name} cannot be read as a raster",
             expected="a whole GeoTIFF or another raster GDAL reads",
             came=_reason(error),
             advice="download or export the file again; it may be cut short, or no image at all",
         ) from error
+
+
+def _absent(path: Path) -> UsageError:
+    return UsageError(f"There is no file {path}", advice="check the path")
 
 
 def _threads(path: Path) -> dict[str, str]:

@@ -55,7 +55,8 @@ def read_metadata(path: Path) -> Metadata:
         It is missing, no XML, or lacks the start time or the quantification value.
     """
     try:
-        root = parse(path).getroot()
+        with path.open("rb") as file:
+            root = parse(file).getroot()
         texts = {_tag(element): (element.text or "").strip() for element in root.iter()}
         start = datetime.fromisoformat(texts["PRODUCT_START_TIME"].replace("Z", "+00:00"))
         quantification = (

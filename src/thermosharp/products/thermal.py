@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from thermosharp.errors import NothingFound, ThermosharpError, UnsupportedProduct, UsageError
+from thermosharp.locations import location, remote
 from thermosharp.products.ecostress import open_ecostress
 from thermosharp.products.filenames import (
     GranuleName,
@@ -96,7 +97,7 @@ def open_thermal(
         fix=frozenset(_words(fix)),
         name=name,
     )
-    return read_thermal(Path(path), options)
+    return read_thermal(location(path), options)
 
 
 def read_thermal(path: Path, options: ThermalOptions) -> ThermalScene:
@@ -121,7 +122,7 @@ def _words(given: Iterable[str]) -> tuple[str, ...]:
 
 
 def _folder(given: str | Path | None) -> Path | None:
-    return None if given is None else Path(given)
+    return None if given is None else location(given)
 
 
 def _parse(path: Path) -> Name:
@@ -129,6 +130,8 @@ def _parse(path: Path) -> Name:
 
 
 def _is_hdf5(path: Path) -> bool:
+    if remote(path):  # to look inside costs a request
+        return path.suffix.lower() in _HDF5
     with path.open("rb") as file:
         if file.read(2) in _TIFF:
             return False
@@ -196,7 +199,7 @@ def find_thermal(path: str | Path) -> list[Path]:
     NothingFound
         The folder holds no thermal image.
     """
-    path = Path(path)
+    path = location(path)
     if path.is_file():
         if is_own_output(path):
             raise UnsupportedProduct(

@@ -155,7 +155,10 @@ def drawn_in_celsius(scene: StoredScene) -> bool:
 def _tags(scene: StoredScene) -> dict[str, str]:
     """Return what a figure says about itself; nothing where it cannot be read."""
     try:
-        with Image.open(scene.folder / f"{scene.name}.png") as image:
+        with (
+            (scene.folder / f"{scene.name}.png").open("rb") as file,
+            Image.open(file) as image,
+        ):
             return {key: str(image.info[key]) for key in ("Unit", "Limits") if key in image.info}
     except (OSError, ValueError, SyntaxError):
         return {}

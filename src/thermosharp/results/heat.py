@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from exactextract import exact_extract
 from exactextract.feature import JSONFeatureSource
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 
 from thermosharp.extents import SIDE_STEP, read_polygons
+from thermosharp.rasterfiles import open_raster
 from thermosharp.report.pixels import crs_of, row_areas
 from thermosharp.results.stored import StoredScene
 from thermosharp.writing.record import plain
@@ -148,7 +148,7 @@ def _zones(scene: StoredScene, zones: Zones) -> Iterator[Row]:
         for number, outline in outlines.items()
     ]
     rows = row_areas(grid)
-    with rasterio.open(scene.path("sharp")) as file:
+    with open_raster(scene.path("sharp")) as file:
         found = exact_extract(
             file, JSONFeatureSource(features), ["values", "coverage", "center_y"],
             include_cols=["number"],

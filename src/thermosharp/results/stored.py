@@ -16,6 +16,7 @@ from pyproj.exceptions import CRSError
 from rasterio.windows import Window
 
 from thermosharp.errors import UnreadableFile
+from thermosharp.rasterfiles import open_raster
 from thermosharp.report.picture import Picture, centre
 from thermosharp.report.pixels import (
     block_mean,
@@ -135,7 +136,7 @@ class StoredScene:
             The GeoTIFF is damaged or not there.
         """
         try:
-            with rasterio.open(self.path(layer)) as file:
+            with open_raster(self.path(layer)) as file:
                 rows = max(_STRIP // file.width // step, 1) * step
                 for top in range(0, file.height, rows):
                     window = Window(0, top, file.width, min(rows, file.height - top))
@@ -154,7 +155,7 @@ class StoredScene:
             The GeoTIFF is damaged or not there.
         """
         try:
-            with rasterio.open(self.path(layer)) as file:
+            with open_raster(self.path(layer)) as file:
                 step = max(max(file.shape) / most, 1.0)
                 shape = tuple(max(round(n / step), 1) for n in file.shape)
                 values: NDArray[np.float32] = file.read(1, out_shape=shape)
@@ -179,7 +180,7 @@ class StoredScene:
             slice((n - min(n, most)) // 2, (n + min(n, most)) // 2) for n in self.grid.shape
         )
         try:
-            with rasterio.open(self.path(layer)) as file:
+            with open_raster(self.path(layer)) as file:
                 values = file.read(1, window=Window.from_slices(rows, columns))
         except rasterio.errors.RasterioError as error:
             raise _damaged(self.path(layer), error) from error
@@ -194,7 +195,7 @@ class StoredScene:
             The GeoTIFF is damaged or not there.
         """
         try:
-            with rasterio.open(self.path(layer)) as file:
+            with open_raster(self.path(layer)) as file:
                 values: NDArray[np.float32] = file.read(1)
         except rasterio.errors.RasterioError as error:
             raise _damaged(self.path(layer), error) from error
@@ -249,7 +250,7 @@ def _intact(scene: StoredScene) -> bool:
         grids = {"sharp": scene.grid, "observed": scene.coarse_grid, "residual": scene.coarse_grid}
         for layer, grid in grids.items():
             crs_of(grid)
-            with rasterio.open(scene.path(layer)) as file:  # type: ignore[arg-type]
+            with open_raster(scene.path(layer)) as file:  # type: ignore[arg-type]
                 if file.shape != tuple(grid.shape):
                     raise ValueError(f"the grid of {layer} is not the one that is recorded")
                 file.read(1, window=Window(0, 0, 1, 1))

@@ -3,6 +3,10 @@
 Every file is first made whole in memory, or in a temporary file if it is large, then written
 beside its destination under a hidden name, synced to the disk, and only then renamed. GDAL can lose
 a write error when it closes a file; Python cannot, so a full disk is always noticed.
+
+In an object store a file is seen when it is whole, without a hidden name: they are stored under
+their own, in order. What vouches for others comes last, so that a run that is cut off leaves files
+that nothing vouches for, and that the next one replaces.
 """
 
 import logging
@@ -14,7 +18,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
-from thermosharp.errors import UsageError, WriteFailed
+from thermosharp.errors import ThermosharpError, UsageError, WriteFailed
+from thermosharp.locations import RemotePath, remote
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +36,9 @@ def check_writable(folder: Path) -> None:
         It is a file, lies below one, or cannot be created or written.
     """
     probe = folder / _hidden_name()
+    if (there := remote(probe)) is not None:
+        _check_store(folder, there)
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch(exist_ok=False)
@@ -44,6 +52,20 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
+def _check_store(folder: Path, probe: RemotePath) -> None:
+    try:
+        probe.write(b"")
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        raise UsageError(
+            f"The output folder {folder} cannot be used",
+            expected="a bucket that exists and that you may write to",
+            came="no such bucket" if missing else cause(error),
+            advice="choose another output folder, or see to the account and the service",
+        ) from error
+
+
 def write_files(
     folder: Path,
     contents: Mapping[str, bytes | BinaryIO],
@@ -53,13 +75,13 @@ def write_files(
 ) -> list[Path]:
     """Write several files into a folder: all of them, or none.
 
-    All contents reach the disk under hidden names before the first one gets its final name, so
+    On a disk all contents reach it under hidden names before the first one gets its final name, so
     that a full disk changes nothing. They are renamed in the order given.
 
     Parameters
     ----------
     folder : Path
-        Must exist.
+        Must exist; or lie in an object store.
     contents : mapping of str to bytes or file
         What each file, by its final name, shall hold; of an open file all of it, which is closed.
     remove : iterable of str
@@ -76,6 +98,8 @@ def write_files(
     WriteFailed
         Disk full, file too large, no permission, or a file in use by another program.
     """
+    if remote(folder):
+        return _store_files(folder, contents, remove)
     staged: dict[Path, Path] = {}
     name = next(iter(contents), "")
     try:
@@ -99,11 +123,37 @@ def write_files(
     finally:
         for hidden in staged.values():
             hidden.unlink(missing_ok=True)
-        for content in contents.values():
-            if not isinstance(content, bytes):
-                content.close()
+        _close(contents.values())
     _sync_folder(folder)
     return list(staged)
+
+
+def _store_files(
+    folder: Path, contents: Mapping[str, bytes | BinaryIO], remove: Iterable[str]
+) -> list[Path]:
+    """Do as :func:`write_files` in an object store, where each file is seen when it is whole."""
+    name = next(iter(contents), "")
+    try:
+        for name in remove:
+            (folder / name).unlink(missing_ok=True)
+        for name, content in contents.items():
+            if (there := remote(folder / name)) is not None:
+                there.write(content)
+    except OSError as error:
+        raise WriteFailed(
+            f"{name} could not be stored in {folder}, or replaced there",
+            came=cause(error),
+            advice="see to the service, the account and its quota; then run again",
+        ) from error
+    finally:
+        _close(contents.values())
+    return [folder / name for name in contents]
+
+
+def _close(contents: Iterable[bytes | BinaryIO]) -> None:
+    for content in contents:
+        if not isinstance(content, bytes):
+            content.close()
 
 
 def _hidden_name() -> str:
@@ -138,6 +188,8 @@ def _sync_folder(folder: Path) -> None:
 
 def cause(error: OSError) -> str:
     """Say in words why the system refused."""
+    if isinstance(error, ThermosharpError):
+        return error.came or error.problem
     return error.strerror or str(error) or type(error).__name__
 
 

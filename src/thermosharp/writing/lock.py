@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from thermosharp.errors import WriteFailed
+from thermosharp.locations import remote
 
 NAME = ".thermosharp.lock"
 #: A lock is held for the moment it takes to rename some files; one this old was left behind by a
@@ -23,11 +24,17 @@ def locked(folder: Path) -> Iterator[None]:
 
     A lock left behind by a run that was killed is recognised by its age and taken away.
 
+    Object stores have no locks, and need none: each file appears whole, a scene is there when its
+    record is, and only one run writes it; what is made of all scenes is made from their records.
+
     Raises
     ------
     WriteFailed
         Another run holds it for longer than two minutes, or it cannot be created.
     """
+    if remote(folder):
+        yield
+        return
     path = folder / NAME
     _acquire(path)
     try:

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
+from thermosharp.errors import StorageFailed
 from thermosharp.scenes import SharpenedScene
 from thermosharp.threads import in_threads
 from thermosharp.writing.cog import IN_MEMORY, cog_bytes, cog_file
@@ -110,6 +111,8 @@ def finished(folder: Path, name: str) -> dict[str, Any] | None:
         record = json.loads((folder / f"{name}.json").read_bytes())
         files = record["files"]
         complete = bool(files) and all((folder / file).is_file() for file in files)
+    except StorageFailed:
+        raise  # nobody knows whether it is finished
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return record if complete else None
