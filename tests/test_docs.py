@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
 #: Commands that need networks; what they do is tested against services on loopback elsewhere.
-NEEDS_NETWORK = re.compile(r"thermosharp (fetch|run)\b|.* --scheduler ")
+NEEDS_NETWORK = re.compile(r"thermosharp (fetch|run)\b|.* --scheduler |.*(s3|https)://")
 
 
 @pytest.fixture(scope="module")

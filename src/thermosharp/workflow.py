@@ -207,7 +207,7 @@ class SharpenRun:
 
 def _paths(given: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
     alone = isinstance(given, str | Path) or remote(given)
-    return tuple(map(location, [given] if alone else given))  # type: ignore[list-item, arg-type]
+    return tuple(map(location, [given] if alone else given))  # type: ignore[arg-type]
 
 
 def _named(files: list[Path]) -> dict[str, Path]:
