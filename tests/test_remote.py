@@ -2,6 +2,7 @@
 
 import copy
 import json
+import logging
 import os
 import pickle
 import subprocess
@@ -362,6 +363,16 @@ def test_web_servers_that_do_not_deliver(web, tmp_path, capfd):
     ):
         said = run(capfd, "check", f"{web.url}/{name}?sig=hidden", expect=code)
         assert words in said and "hidden" not in said
+
+
+def test_no_log_tells_a_signature(caplog):
+    caplog.set_level("DEBUG")
+    address = location("http://127.0.0.1:9/lst.tif?sig=hidden")
+    with pytest.raises(StorageFailed) as failed:
+        address.exists()
+    logging.getLogger("rasterio._env").error("CPLE in %s", address.gdal)
+    assert "127.0.0.1" in caplog.text and "/lst.tif" in caplog.text
+    assert "hidden" not in caplog.text + str(failed.value)
 
 
 # ---- paths

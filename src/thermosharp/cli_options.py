@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from thermosharp.errors import UsageError
-from thermosharp.locations import location, remote, without_signatures
+from thermosharp.locations import location, remote
 
 if TYPE_CHECKING:
     from thermosharp.extents import Extent
@@ -188,14 +188,6 @@ def start_log(verbose: bool) -> None:
         level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
     logging.getLogger("thermosharp").setLevel(logging.DEBUG if verbose else logging.WARNING)
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_unsigned)
-
-
-def _unsigned(record: logging.LogRecord) -> bool:
-    """Take the signatures of addresses out of what libraries log."""
-    record.msg, record.args = without_signatures(record.getMessage()), ()
-    return True
 
 
 def _words(text: str) -> tuple[str, ...]:

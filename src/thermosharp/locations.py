@@ -6,6 +6,7 @@ become a :class:`RemotePath`, which answers to what is asked of a path in this p
 """
 
 import io
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ _SIGNING = re.compile(
 )
 #: Signatures by address. Paths do not hold them: what is shown or stored cannot give them away.
 _signatures: dict[str, str] = {}
+#: Loggers of libraries that tell whole addresses.
+_TELLTALES = ("rasterio._env", "rasterio.env", "urllib3.connectionpool", "urllib3.util.retry")
 
 
 def location(place: "str | Path | RemotePath") -> Path:
@@ -87,6 +90,8 @@ def _address(scheme: str, rest: str) -> "RemotePath":
     )
     if plain != query:
         _signatures[str(path)] = "?" + parts.query
+        for name in _TELLTALES:
+            logging.getLogger(name).addFilter(_unsigned)  # once, however often it is called
     return path
 
 
@@ -360,6 +365,11 @@ def local_copy(path: Path) -> Iterator[Path]:
             file.close()
             with suppress(OSError):
                 os.unlink(file.name)  # noqa: PTH108
+
+
+def _unsigned(record: logging.LogRecord) -> bool:
+    record.msg, record.args = without_signatures(record.getMessage()), ()
+    return True
 
 
 def without_signatures(text: str) -> str:
