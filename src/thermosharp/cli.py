@@ -85,11 +85,18 @@ def _lighten() -> None:
     """Spare the process, which is ours here and short, what costs it time.
 
     Importing makes hundreds of thousands of objects that stay: to look through them again and
-    again for garbage takes a fifth of the start (:func:`_carry_out` goes back to what is usual).
+    again for garbage takes a fifth of the start.
     And the threads are ours, so that those of the linear algebra would only stand in their way.
     """
     gc.set_threshold(100_000)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _as_usual() -> None:
+    """Look for garbage as usual, once most is imported; that stays, and is not looked at again."""
+    if gc.get_threshold() != USUAL:
+        gc.freeze()
+        gc.set_threshold(*USUAL)
 
 
 def _version(wanted: bool) -> None:
@@ -403,8 +410,7 @@ def _carry_out(run: "SharpenRun", folder: Path) -> int:
     from rich import progress as rich
 
     outcomes: list[Outcome] = []
-    gc.freeze()  # what is there now, stays
-    gc.set_threshold(*USUAL)
+    _as_usual()
     _warn(run.findings)
     columns = (
         rich.SpinnerColumn(), rich.TextColumn("{task.description}"), rich.BarColumn(),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from thermosharp import kernels
 from thermosharp.scenes import Predictors, Window
+from thermosharp.threads import in_threads
 
 Array = NDArray[Any]
 
@@ -102,11 +103,7 @@ class Channels:
         values = kernels.filters.channels(
             data[:, None], valid, pairs, -far, far, none, one, np.inf
         )[:, 0]
-        low, high = np.percentile(values, PERCENTILES, axis=1)
-        reach = (high - low) / 2
-        low, high = low - reach, high + reach
-        held = np.clip(values, low[:, None], high[:, None])
-        mean, spread = held.mean(axis=1, dtype=np.float64), held.std(axis=1, dtype=np.float64)
+        low, high, mean, spread = np.array(list(in_threads(_distribution, values))).T
         # A constant channel carries nothing: it becomes zero.
         unit = np.where(spread > 1e-6 * np.abs(mean), 1 / np.where(spread > 0, spread, 1), 0)
         low, high, mean, unit = (part.astype(np.float32) for part in (low, high, mean, unit))
@@ -122,6 +119,15 @@ class Channels:
     def count(self) -> int:
         """Number of features: the channels and their squares, each at every scale."""
         return 2 * len(self.mean) * (1 + len(self.sigmas))
+
+
+def _distribution(values: Array) -> tuple[float, float, float, float]:
+    """Range that a channel is held to; mean and standard deviation within it."""
+    low, high = np.percentile(values, PERCENTILES)
+    reach = (high - low) / 2
+    low, high = low - reach, high + reach
+    held = np.clip(values, low, high)
+    return low, high, held.mean(dtype=np.float64), held.std(dtype=np.float64)
 
 
 def sample(predictors: Predictors) -> Array:
