@@ -193,7 +193,7 @@ def test_scenes_on_four_workers_are_the_same_to_the_byte(tmp_path, four):
 @pytest.mark.parametrize("interval", [1.5])
 def test_workers_killed_ten_times_change_no_byte(tmp_path, four, interval):
     many_scenes(tmp_path, 24, side=400)
-    sharpen(tmp_path, "serial", jobs=1)
+    sharpen(tmp_path, "serial", jobs=1, maps_only=True)
     killed, over = [], threading.Event()
 
     def kill():
@@ -209,7 +209,7 @@ def test_workers_killed_ten_times_change_no_byte(tmp_path, four, interval):
     rounds = 0
     while len(killed) < 10 and rounds < 6:
         rounds += 1
-        outcomes = sharpen(tmp_path, "out", client=four, overwrite=True)
+        outcomes = sharpen(tmp_path, "out", client=four, overwrite=True, maps_only=True)
         assert [o.status for o in outcomes] == ["done"] * 24, [o.reason for o in outcomes]
         assert rasters(tmp_path / "out") == rasters(tmp_path / "serial")
     over.set()
@@ -294,6 +294,39 @@ def test_bad_scenes_fail_alone(tmp_path, four):
     outcomes = {o.name: o for o in sharpen(tmp_path, "out", client=four, method="bicubic")}
     assert outcomes.pop("s02").row["code"] == "UNREADABLE_FILE"
     assert {o.status for o in outcomes.values()} == {"done"}
+
+
+def test_a_large_scene_is_split_among_workers_to_spare(tmp_path):
+    many_scenes(tmp_path, 1, side=1200)
+    code = f"""
+import os
+from pathlib import Path
+from thermosharp import scene_job
+from thermosharp.sharpeners import workers
+made = workers.sharpen_strip
+def noted(*words):
+    (Path({str(tmp_path)!r}) / f"{{os.getpid()}}.strip").touch()
+    return made(*words)
+workers.sharpen_strip, scene_job.WORTH_SPLITTING = noted, 1000
+"""
+    (one,) = sharpen(tmp_path, "serial", jobs=1)
+    with workers(2) as cluster, Client(cluster, set_as_default=False) as client:
+        client.register_plugin(patched_workers(code))
+        (other,) = sharpen(tmp_path, "out", client=client)
+    assert (one.status, other.status) == ("done", "done"), other.reason
+    assert len(list(tmp_path.glob("*.strip"))) == 2
+    assert rasters(tmp_path / "out") == rasters(tmp_path / "serial")
+
+
+def test_what_killed_processes_left_is_swept_an_hour_later(tmp_path):
+    many_scenes(tmp_path, 1)
+    (tmp_path / "out").mkdir()
+    old, new = (tmp_path / "out" / f".thermosharp-{k}-a.tmp" for k in (1, 2))
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (0, 0))
+    sharpen(tmp_path, "out", method="bicubic", maps_only=True)
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 # --- the command line ---------------------------------------------------------------------------

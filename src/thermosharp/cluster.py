@@ -108,7 +108,7 @@ class Workforce:
     def _processes(self, scenes: int) -> int:
         """Decide how many processes this machine shall run."""
         if self.jobs is not None:
-            return min(self.jobs, scenes)
+            return self.jobs if scenes else 1
         if scenes <= FEW or cores() == 1:
             return 1
         return min(cores(), scenes, int(_memory() // WORKER_MEMORY))

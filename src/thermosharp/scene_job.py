@@ -8,7 +8,8 @@ import gc
 import hashlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from importlib import import_module
@@ -38,6 +39,7 @@ from thermosharp.products.images import PredictorImage
 from thermosharp.products.options import ThermalOptions
 from thermosharp.sharpeners import DEFAULT_METHOD, make_sharpener
 from thermosharp.sharpeners.rehearsal import rehearse
+from thermosharp.sharpeners.strips import Spread, over_threads
 from thermosharp.stages import timed
 from thermosharp.vetting import vet, vet_result
 from thermosharp.writing import Ledger, finished, summary_row, write_scene
@@ -60,6 +62,9 @@ MOST_DEATHS = 5
 #: tried then on many workers, and the pause before it is, s.
 PASSING = (MemoryError, OSError, ServiceFailed)
 MOST_TRIES, PAUSE = 3, 2.0
+
+#: Fine pixels from which on strips of a scene are worth sending to other workers.
+WORTH_SPLITTING = 8_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +228,8 @@ class SceneJob:
     run : str
         Name of a run on many workers, the same for all its scenes, another for every run. It keeps
         a ledger: a worker can die without a word. Empty where one process does all.
+    split : bool
+        Whether there are workers to spare: strips of a large scene go to all of them.
     """
 
     name: str
@@ -231,6 +238,7 @@ class SceneJob:
     images: tuple[PredictorImage, ...] = ()
     broken: ThermosharpError | None = None
     run: str = ""
+    split: bool = False
 
 
 def carry_out(job: SceneJob) -> Outcome:
@@ -261,12 +269,12 @@ def _try_noted(job: SceneJob, ledger: Ledger) -> Outcome:
     """Try a scene, with a note in the ledger before and after."""
     try:
         deaths = ledger.begin(job.name, job.run)
-    except ThermosharpError as error:
+    except (ThermosharpError, OSError) as error:
         return failure(job, error)
     outcome = _try(job, deaths=deaths)
     try:
         ledger.end(job.name, job.run, outcome.status, outcome.row)
-    except ThermosharpError as error:
+    except (ThermosharpError, OSError) as error:
         logger.warning("the ledger of %s could not be kept: %s", job.name, error)
     return outcome
 
@@ -356,7 +364,10 @@ def _sharpen(job: SceneJob, about: dict[str, Any]) -> Outcome:
         trusted = vet(
             pair, predictors, thresholds=limits, register=options.register, force=options.force
         )
-    sharp = method.sharpen(trusted.thermal, trusted.predictors, box=trusted.box)
+    with _spread(job, trusted.predictors.geobox) as spread:
+        sharp = method.sharpen(
+            trusted.thermal, trusted.predictors, box=trusted.box, spread=spread
+        )  # fmt: skip
     sharp = vet_result(sharp, trusted, limits, force=options.force)
     with timed(seconds, "expect"):
         expected = expected_rmse(
@@ -392,6 +403,20 @@ def _sharpen(job: SceneJob, about: dict[str, Any]) -> Outcome:
         name=job.name, status="done", row=row, findings=sharp.findings,
         acquired=sharp.thermal.acquired, grid=sharp.thermal.geobox,
     )  # fmt: skip
+
+
+@contextmanager
+def _spread(job: SceneJob, fine: GeoBox) -> Iterator[Spread]:
+    """Say who predicts the strips of a scene: our own threads, or all workers of the cluster."""
+    if not job.split or fine.shape[0] * fine.shape[1] < WORTH_SPLITTING:
+        yield over_threads
+        return
+    from distributed import worker_client
+
+    from thermosharp.sharpeners.workers import Workers
+
+    with worker_client() as client:
+        yield Workers(client)
 
 
 def _warm_up(options: SharpenOptions) -> None:

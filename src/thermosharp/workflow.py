@@ -21,7 +21,7 @@ from thermosharp.locations import location, remote
 from thermosharp.pairing import find_images, find_scenes, must_exist
 from thermosharp.products.images import PredictorImage
 from thermosharp.scene_job import Outcome, SceneJob, SharpenOptions, carry_out, failure
-from thermosharp.writing import check_writable, write_summary
+from thermosharp.writing import check_writable, sweep, write_summary
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -121,6 +121,7 @@ class SharpenRun:
         files, self.findings = find_scenes(options.lst)
         self.scenes = _named(files)
         check_writable(options.output)
+        sweep(options.output)
         if options.zones is not None:
             read_polygons(options.zones, option="--zones")  # refused before the work, not after it
 
@@ -177,8 +178,8 @@ class SharpenRun:
                 return
             self.crew = crew.told
             logger.info("sharpening on %s", crew.told)
-            run = secrets.token_hex(8)
-            jobs = {name: replace(job, run=run) for name, job in jobs.items()}
+            run, split = secrets.token_hex(8), left < crew.slots()
+            jobs = {name: replace(job, run=run, split=split) for name, job in jobs.items()}
             for name, result in crew.each(carry_out, jobs):
                 if isinstance(result, UsageError):
                     raise result

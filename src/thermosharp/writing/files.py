@@ -13,8 +13,9 @@ import logging
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 
 #: Bytes of a file that are copied at a time.
 _PIECE = 8_000_000
+
+#: Age from which on a hidden file belongs to nobody any more, s.
+ABANDONED = 3600.0
 
 
 def check_writable(folder: Path) -> None:
@@ -154,6 +158,19 @@ def _close(contents: Iterable[bytes | BinaryIO]) -> None:
     for content in contents:
         if not isinstance(content, bytes):
             content.close()
+
+
+def sweep(folder: Path) -> None:
+    """Remove hidden files that a process left here when it was killed: those an hour old.
+
+    What is younger may be written just now, on whatever machine.
+    """
+    if remote(folder):  # a store shows nothing that is not whole
+        return
+    for path in folder.glob(".thermosharp-*.tmp"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink()
 
 
 def _hidden_name() -> str:

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from thermosharp.writing.files import check_writable, write_files
+from thermosharp.locations import remote
+from thermosharp.writing.files import write_files
 from thermosharp.writing.record import json_bytes
 
 #: The folder, below that of the outputs.
@@ -58,7 +59,7 @@ class Ledger:
 
         Raises
         ------
-        UsageError, WriteFailed
+        OSError, WriteFailed
             The folder cannot be written to.
         """
         attempts = self.read(scene)["attempts"]
@@ -82,7 +83,8 @@ class Ledger:
         told = {
             "scene": scene, "status": status, "reason": reason, "attempts": attempts[-MOST_KEPT:],
         }  # fmt: skip
-        check_writable(self.folder)
+        if not remote(self.folder):  # object stores have no folders
+            self.folder.mkdir(exist_ok=True)
         write_files(self.folder, {f"{scene}.json": json_bytes(told)})
 
 
