@@ -178,7 +178,7 @@ def test_schedulers_in_this_process(scheduler):
 @pytest.fixture(scope="module")
 def cluster():
     with LocalCluster(
-        n_workers=2, threads_per_worker=2, host="127.0.0.1", dashboard_address=None
+        n_workers=2, threads_per_worker=2, dashboard_address="127.0.0.1:0"
     ) as cluster:
         yield cluster
 
