@@ -302,12 +302,12 @@ def test_a_large_scene_is_split_among_workers_to_spare(tmp_path):
 import os
 from pathlib import Path
 from thermosharp import scene_job
-from thermosharp.sharpeners import workers
-made = workers.sharpen_strip
+from thermosharp.products.images import ImageWindow
+read = ImageWindow.crop
 def noted(*words):
     (Path({str(tmp_path)!r}) / f"{{os.getpid()}}.strip").touch()
-    return made(*words)
-workers.sharpen_strip, scene_job.WORTH_SPLITTING = noted, 1000
+    return read(*words)
+ImageWindow.crop, scene_job.WORTH_SPLITTING = noted, 1000
 """
     (one,) = sharpen(tmp_path, "serial", jobs=1)
     with workers(2) as cluster, Client(cluster, set_as_default=False) as client:

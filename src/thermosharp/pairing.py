@@ -14,7 +14,7 @@ from thermosharp.findings import Finding
 from thermosharp.locations import remote
 from thermosharp.placement import crop, part_under, partial_overlap, usable_fraction
 from thermosharp.products import date_gap, find_predictors, find_thermal, nearest
-from thermosharp.products.images import PredictorImage
+from thermosharp.products.images import ImageWindow, PredictorImage
 from thermosharp.products.options import ThermalOptions
 from thermosharp.products.thermal import is_own_output, read_thermal
 from thermosharp.scenes import PredictorStack, ThermalScene, Window
@@ -50,6 +50,10 @@ class ScenePair:
     def predictors(self) -> PredictorStack:
         """Read the window of the fine image."""
         return self.image.open(self.window)
+
+    def sent(self, stack: PredictorStack) -> ImageWindow:
+        """Return what :meth:`predictors` has read, for other machines to read themselves."""
+        return ImageWindow.of(self.image, self.window, stack)
 
 
 def must_exist(paths: Sequence[Path]) -> None:

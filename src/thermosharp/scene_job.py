@@ -37,6 +37,7 @@ from thermosharp.placement import output_geobox, place
 from thermosharp.products.dates import date_in
 from thermosharp.products.images import PredictorImage
 from thermosharp.products.options import ThermalOptions
+from thermosharp.scenes import PredictorStack
 from thermosharp.sharpeners import DEFAULT_METHOD, make_sharpener
 from thermosharp.sharpeners.rehearsal import rehearse
 from thermosharp.sharpeners.strips import Spread, over_threads
@@ -364,7 +365,7 @@ def _sharpen(job: SceneJob, about: dict[str, Any]) -> Outcome:
         trusted = vet(
             pair, predictors, thresholds=limits, register=options.register, force=options.force
         )
-    with _spread(job, trusted.predictors.geobox) as spread:
+    with _spread(job, pair, predictors) as spread:
         sharp = method.sharpen(
             trusted.thermal, trusted.predictors, box=trusted.box, spread=spread
         )  # fmt: skip
@@ -406,9 +407,10 @@ def _sharpen(job: SceneJob, about: dict[str, Any]) -> Outcome:
 
 
 @contextmanager
-def _spread(job: SceneJob, fine: GeoBox) -> Iterator[Spread]:
+def _spread(job: SceneJob, pair: ScenePair, predictors: PredictorStack) -> Iterator[Spread]:
     """Say who predicts the strips of a scene: our own threads, or all workers of the cluster."""
-    if not job.split or fine.shape[0] * fine.shape[1] < WORTH_SPLITTING:
+    rows, cols = predictors.geobox.shape
+    if not job.split or rows * cols < WORTH_SPLITTING:
         yield over_threads
         return
     from distributed import worker_client
@@ -416,7 +418,7 @@ def _spread(job: SceneJob, fine: GeoBox) -> Iterator[Spread]:
     from thermosharp.sharpeners.workers import Workers
 
     with worker_client() as client:
-        yield Workers(client)
+        yield Workers(client, there=pair.sent(predictors))
 
 
 def _warm_up(options: SharpenOptions) -> None:

@@ -1,6 +1,6 @@
 """A predictor image that has been found but not read, and the choice among dated ones."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -130,6 +130,40 @@ class PredictorImage:
     def _provenance(self, plan: Plan) -> dict[str, Any]:
         acquired = None if self.acquired is None else self.acquired.isoformat()
         return {"source": self.source, "acquired": acquired, **plan.decoding}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageWindow:
+    """A window of a predictor image, read where and when a part of it is asked for.
+
+    Small, so that it can be sent to other machines that see the image. Attributes are those of
+    :class:`thermosharp.scenes.PredictorStack`, and the image and the window.
+    """
+
+    image: PredictorImage
+    window: Window
+    name: str
+    bands: tuple[str, ...]
+    geobox: GeoBox
+    acquired: datetime | date | None
+    provenance: Mapping[str, Any]
+    findings: tuple[Finding, ...]
+
+    @classmethod
+    def of(cls, image: PredictorImage, window: Window, stack: PredictorStack) -> "ImageWindow":
+        """Stand for a stack that was read from a window of an image."""
+        return cls(
+            image=image, window=window, name=stack.name, bands=stack.bands, geobox=stack.geobox,
+            acquired=stack.acquired, provenance=stack.provenance, findings=stack.findings,
+        )  # fmt: skip
+
+    def crop(self, window: Window) -> PredictorStack:
+        """Read the layers under a window of this window."""
+        spans = [
+            slice(whole.start + part.indices(size)[0], whole.start + part.indices(size)[1])
+            for whole, part, size in zip(self.window, window, self.geobox.shape, strict=True)
+        ]
+        return self.image.open((spans[0], spans[1]))
 
 
 def _inside(window: Window | None, geobox: GeoBox) -> Window:

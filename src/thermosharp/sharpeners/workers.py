@@ -42,6 +42,9 @@ class Workers:
         Also one of :func:`distributed.worker_client`, inside a task.
     most : int, optional
         Most strips under way; twice the threads of the cluster if not given.
+    there : Predictors, optional
+        The same predictors, as workers can read them for themselves: far less to send than those
+        that are in memory here.
 
     Examples
     --------
@@ -52,6 +55,7 @@ class Workers:
 
     client: "Client"
     most: int | None = None
+    there: Predictors | None = None
 
     def __call__(
         self,
@@ -70,7 +74,7 @@ class Workers:
         WorkerLost
             Workers die again and again with the same strip.
         """
-        job = _Job(self.client, work, predictors, halo)
+        job = _Job(self.client, work, self.there or predictors, halo)
         most = self.most or AHEAD * max(1, sum(self.client.nthreads().values()))
         waiting: deque[tuple[slice, Future[Any]]] = deque()
         try:
@@ -95,7 +99,8 @@ class _Job:
 
     def submit(self, rows: slice) -> "Future[Any]":
         if self.sent is None or self.sent.status != "finished":
-            self.sent = self._send(self.common)
+            # To all: the scheduler gives a task to those who have what it needs.
+            self.sent = self._send(self.common, broadcast=True)
         near = self._send(Rows.of(self.predictors, rows, self.halo)) if self.in_memory else None
         return self.client.submit(
             sharpen_strip, self.sent, near, rows, self.halo, pure=False, priority=PRIORITY
@@ -122,15 +127,17 @@ class _Job:
                 "which fewer threads each leave more of",
             ) from error
 
-    def _send(self, thing: Any, again: int = MOST_LOSSES) -> "Future[Any]":
+    def _send(
+        self, thing: Any, again: int = MOST_LOSSES, *, broadcast: bool = False
+    ) -> "Future[Any]":
         """Bring something to a worker, past the scheduler's graph, which shall stay small."""
         try:
-            sent: list[Future[Any]] = self.client.scatter([thing], hash=False)
+            sent: list[Future[Any]] = self.client.scatter([thing], hash=False, broadcast=broadcast)
             return sent[0]
         except (OSError, TimeoutError):  # the worker it was meant for died just then
             if not again:
                 raise
-            return self._send(thing, again - 1)
+            return self._send(thing, again - 1, broadcast=broadcast)
 
 
 def sharpen_strip(
