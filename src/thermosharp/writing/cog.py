@@ -18,8 +18,9 @@ from rasterio.windows import Window
 from thermosharp.errors import WriteFailed
 from thermosharp.storage import folder, release
 
-#: Images of more bytes than this are made in a file.
-IN_MEMORY = 200_000_000
+#: Images of more bytes than this are made in a file: in memory they take four times as much, and
+#: two are made at once.
+IN_MEMORY = 100_000_000
 
 #: Pixels a side of a block.
 BLOCK = 512
