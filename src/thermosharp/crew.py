@@ -188,14 +188,13 @@ class _Window(Generic[Item, Result]):
         pieces = [self.out.pop(ticket) for ticket in self._tickets_back()]
         results = _results([piece.future for piece in pieces])
         for piece, result in zip(pieces, results, strict=True):
-            if isinstance(result, KilledWorker):
-                logger.info("%s: its worker died", piece.name)
-                piece.losses += 1
-                result = _given_up(piece) if piece.losses > MOST_LOSSES else _Gone()
-            if isinstance(result, _Gone):
-                self.hand_out(piece.name, piece.item, piece.losses)
-            else:
+            if not isinstance(result, KilledWorker | _Gone):
                 yield piece.name, result
+            elif piece.losses == MOST_LOSSES:
+                yield piece.name, _given_up(piece)
+            else:
+                logger.info("%s was lost with its worker or scheduler", piece.name)
+                self.hand_out(piece.name, piece.item, piece.losses + 1)
 
     def cancel(self) -> None:
         for piece in self.out.values():
@@ -240,7 +239,7 @@ def _result(future: Future) -> Any:
 def _given_up(piece: _Piece[Any]) -> WorkerLost:
     return WorkerLost(
         f"The workers that had {piece.name} died",
-        came=f"{piece.losses} times",
+        came=f"{piece.losses + 1} times",
         advice="give the workers more memory, or look into their logs",
     )
 
