@@ -53,7 +53,7 @@ Status = Literal["done", "kept", "skipped", "failed"]
 #: Set once this process has loaded, or is about to, what sharpening takes.
 _warm = Event()
 
-#: Predictors of more bytes than this are worth looking for, to let go of them before writing.
+#: Images of more bytes than this are worth looking for, to let go of them when they are done with.
 LARGE = 100_000_000
 
 #: A scene is given up once so many processes have died while they worked on it.
@@ -310,7 +310,10 @@ def _try(job: SceneJob, *, deaths: int = 0) -> Outcome:
                 came=f"{deaths} of them",
                 advice="give the workers more memory, or sharpen a part of the scene with --extent",
             )
-        return _sharpen(job, about)
+        outcome = _sharpen(job, about)
+        if 4 * outcome.row["fine_written"] > LARGE:  # bytes of a map
+            gc.collect()  # as in _sharpen: the next scene, or the report, needs the room
+        return outcome
     except _Skipped as skip:
         told = {"status": "skipped", "code": "MIN_USABLE", "reason": str(skip)}
         row = {**about, **told, "usable_fraction": skip.fraction}
