@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -54,7 +55,7 @@ def opened(browser, folder):
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
         page.goto((folder / "report.html").as_uri())
-        page.wait_for_function("document.documentElement.dataset.shown")
+        until(page, "document.documentElement.dataset.shown")
         return page
 
     yield open_page
@@ -65,8 +66,16 @@ def opened(browser, folder):
     assert all(url.startswith("file://") for url in requests)
 
 
+def until(page: Page, condition: str) -> None:
+    """Wait for a condition; the browser's own way to wait is forbidden to the page."""
+    start = time.monotonic()
+    while not page.evaluate(condition):
+        assert time.monotonic() - start < 30, f"waited in vain for {condition}"
+        page.wait_for_timeout(20)
+
+
 def shown(page: Page, what: str) -> None:
-    page.wait_for_function(f"document.documentElement.dataset.shown === '{what}'")
+    until(page, f"document.documentElement.dataset.shown === '{what}'")
 
 
 def pixels(page: Page) -> np.ndarray:
@@ -138,7 +147,7 @@ def test_zoom_and_pan(opened):
     page.mouse.move(*middle(page, 0.7, 0.4))
     under = page.evaluate("[state.at.row, state.at.column]")
     page.mouse.wheel(0, -600)
-    page.wait_for_function(f"{zoom} > {2 * start}")
+    until(page, f"{zoom} > {2 * start}")
     assert page.evaluate("[state.at.row, state.at.column]") == under, "what is pointed at stays"
     centre = page.evaluate("map.centre")
     x, y = middle(page, 0.7, 0.4)
@@ -171,7 +180,7 @@ def test_layers_scales_colours_and_units(opened):
     assert all((a != b).any() for a, b in pairwise(seen))
     assert (seen[0] == seen[-1]).all()
     page.get_by_label("Colours").select_option("cividis")
-    page.wait_for_function("state.colours === 'cividis'")
+    until(page, "state.colours === 'cividis'")
     assert (pixels(page) != seen[0]).mean() > 0.3
     celsius = page.locator(".legend").text_content()
     page.get_by_label("Unit").select_option("K")
