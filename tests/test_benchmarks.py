@@ -145,3 +145,15 @@ def test_registration_finds_what_is_planted(tmp_path):
     assert planted["land"]["confident"] == "100%" and float(planted["land"]["largest error"]) < 0.2
     costs = table(text, "displaced, registered")["land_1"]
     assert float(costs["displaced"]) > 1.2 > 1.1 > float(costs["displaced, registered"])
+
+
+def test_thousands_of_scenes_are_scheduled_with_little_memory():
+    """A real scheduler; ten thousand scenes on a quiet machine are in docs/scaling.md."""
+    code = "from scaling import simulate; one = simulate(2000); print(one.overhead, one.client)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=SCRIPT.parent, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    overhead, client = map(float, done.stdout.split())
+    assert client < 1  # GiB
+    assert overhead < 0.05  # s a scene; other tests run beside it

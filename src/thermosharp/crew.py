@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar
 from distributed import Client, Future, KilledWorker
 
 from thermosharp.errors import ClusterLost, UsageError, WorkerLost
+from thermosharp.storage import keep_memory
 from thermosharp.threads import limited
 
 logger = logging.getLogger(__name__)
@@ -247,6 +248,7 @@ def _given_up(piece: _Piece[Any]) -> WorkerLost:
 def _on_worker(work: Callable[[Item], Result], item: Item, threads: int, wanted: str) -> Result:
     if ours() != wanted:
         raise another_version(ours())
+    keep_memory()
     with limited(threads):
         return work(item)
 

@@ -4,12 +4,15 @@ Pages of such a file come into memory when they are touched and leave it when th
 system writes them to the disk only if it needs the room. The file is gone when the array is.
 """
 
+import ctypes
 import mmap
 import os
 import pickle
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,9 @@ IN_MEMORY = 200_000_000
 
 #: Where the file hierarchy standard wants large temporary files: /tmp often is memory itself.
 _ROOMY = Path("/var/tmp")
+
+#: What mallopt(3) of glibc calls its settings.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
 def empty(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
@@ -69,6 +75,21 @@ def release(array: NDArray[Any]) -> None:
     pages = _pages(array)
     if pages is not None and hasattr(pages, "madvise"):  # Windows takes pages back by itself
         pages.madvise(mmap.MADV_DONTNEED)
+
+
+@cache
+def keep_memory() -> None:
+    """Let the C library keep memory for the next array, as it does unless it is told otherwise.
+
+    Dask tells it, in the environment of a worker, to give memory back at once. Arrays come and go
+    by the hundred here: that made every scene take twice as long.
+    """
+    if "MALLOC_TRIM_THRESHOLD_" not in os.environ:
+        return
+    with suppress(OSError, AttributeError):  # another C library
+        change = ctypes.CDLL(None).mallopt
+        for what, size in ((_MMAP_THRESHOLD, 32 << 20), (_TRIM_THRESHOLD, 64 << 20)):
+            change(what, size)
 
 
 def _pages(array: NDArray[Any]) -> mmap.mmap | None:

@@ -37,7 +37,7 @@ from thermosharp.scenes import (
 from thermosharp.sharpeners.base import Sharpener
 from thermosharp.sharpeners.strips import Finished, Guess, Rows
 from thermosharp.stages import timed
-from thermosharp.storage import SetAside, empty, release
+from thermosharp.storage import SetAside, empty, keep_memory, release
 from thermosharp.threads import cores, limited, one_blas_thread
 
 if TYPE_CHECKING:
@@ -248,6 +248,7 @@ class Block:
 def learn(sharpener: Sharpener, thermal: ThermalScene, unread: Unread) -> Learnt:
     """Fit a method; the task that all others wait for."""
     seconds: dict[str, float] = {}
+    keep_memory()
     with timed(seconds, "fit"):
         predictors = unread.read()
         fitted = sharpener.fresh().fit(thermal, predictors)
@@ -258,6 +259,7 @@ def guess_block(learnt: Learnt, unread: Unread, strips: Sequence[slice]) -> Bloc
     """Predict the strips of a block."""
     seconds: dict[str, float] = {}
     images, tallies = SetAside(), SetAside()
+    keep_memory()
     with timed(seconds, "predict"), limited(1), one_blas_thread:
         predictors = learnt.predictors or unread.read()
         for rows in strips:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from thermosharp.errors import WorkerLost
 from thermosharp.scenes import Predictors, PredictorStack
 from thermosharp.sharpeners.strips import Rows
+from thermosharp.storage import keep_memory
 from thermosharp.threads import limited, one_blas_thread
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ def sharpen_strip(
 ) -> Result:
     """Do the work for a strip; this is what runs on a worker."""
     work, predictors = common
+    keep_memory()
     with limited(1), one_blas_thread:
         if near is None:
             assert predictors is not None, "predictors come with the strip or with the work"
