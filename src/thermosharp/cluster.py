@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 #: Up to so many scenes one process is as quick: a cluster takes seconds to start.
 FEW = 4
 
-#: Memory that a worker is to have, bytes: what a whole Sentinel-2 tile takes.
-WORKER_MEMORY = 1_600_000_000
+#: Memory that a worker is to have, bytes: what a whole Sentinel-2 tile takes, and a margin.
+WORKER_MEMORY = 2_000_000_000
 
 #: Share of the memory that is free which all workers together may take.
 MEMORY_SHARE = 0.9
