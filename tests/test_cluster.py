@@ -237,11 +237,11 @@ def test_a_scene_that_kills_its_workers_is_given_up_and_the_ledger_says_so(tmp_p
     many_scenes(tmp_path, 6)
     code = """
 import os
-from thermosharp import scene_job
-opened = scene_job.open_pair
+from thermosharp import one_scene
+opened = one_scene.open_pair
 def poisoned(path, *words, **options):
     return os._exit(1) if path.stem == "s01" else opened(path, *words, **options)
-scene_job.open_pair = poisoned
+one_scene.open_pair = poisoned
 """
     with workers(2) as cluster, Client(cluster, set_as_default=False) as client:
         client.register_plugin(patched_workers(code))
@@ -263,8 +263,8 @@ def test_a_disk_that_fails_for_a_moment_is_tried_again_and_a_slow_one_waited_for
     code = f"""
 import os, time
 from pathlib import Path
-from thermosharp import scene_job
-opened, sync = scene_job.open_pair, os.fsync
+from thermosharp import attempts, one_scene
+opened, sync = one_scene.open_pair, os.fsync
 def stale(path, *words, **options):
     flag = Path({str(tmp_path)!r}) / f"{{path.stem}}.tried"
     if path.stem == "s01" and not flag.exists():
@@ -273,7 +273,7 @@ def stale(path, *words, **options):
     if path.stem == "s02":
         raise OSError(5, "Input/output error")
     return opened(path, *words, **options)
-scene_job.open_pair, scene_job.PAUSE = stale, 0.1
+one_scene.open_pair, attempts.PAUSE = stale, 0.1
 os.fsync = lambda handle: (time.sleep(0.2), sync(handle))[1]
 """
     with workers(2) as cluster, Client(cluster, set_as_default=False) as client:
@@ -301,13 +301,13 @@ def test_a_large_scene_is_split_among_workers_to_spare(tmp_path):
     code = f"""
 import os
 from pathlib import Path
-from thermosharp import scene_job
+from thermosharp import one_scene
 from thermosharp.products.images import ImageWindow
 read = ImageWindow.crop
 def noted(*words):
     (Path({str(tmp_path)!r}) / f"{{os.getpid()}}.strip").touch()
     return read(*words)
-ImageWindow.crop, scene_job.WORTH_SPLITTING = noted, 1000
+ImageWindow.crop, one_scene.WORTH_SPLITTING = noted, 1000
 """
     (one,) = sharpen(tmp_path, "serial", jobs=1)
     with workers(2) as cluster, Client(cluster, set_as_default=False) as client:

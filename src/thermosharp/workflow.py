@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from odc.geo.geobox import GeoBox
 
+from thermosharp.attempts import carry_out, failure
 from thermosharp.checks import check_series
 from thermosharp.cluster import Workforce
 from thermosharp.errors import ThermosharpError, UsageError
@@ -20,7 +21,7 @@ from thermosharp.findings import Finding
 from thermosharp.locations import location, remote
 from thermosharp.pairing import find_images, find_scenes, must_exist
 from thermosharp.products.images import PredictorImage
-from thermosharp.scene_job import Outcome, SceneJob, SharpenOptions, carry_out, failure
+from thermosharp.scene_job import Outcome, SceneJob, SharpenOptions
 from thermosharp.writing import check_writable, sweep, write_summary
 
 if TYPE_CHECKING:
