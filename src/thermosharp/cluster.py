@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -233,11 +232,12 @@ def _asked(client: "Client", question: Any, *words: Any) -> dict[str, Any]:
 
 def _sees(folder: str) -> dict[str, Any]:
     """Say, on a worker, what it is and whether it sees a folder."""
+    from thermosharp.crew import ours
+
     place = location(folder)
-    if (there := remote(place)) is not None:
-        # In an object store a folder is there once something is in it: the bucket is asked for.
-        return {"version": version("thermosharp"), "there": there.top.is_dir()}
-    return {"version": version("thermosharp"), "there": place.is_dir()}
+    # In an object store a folder is there once something is in it: the bucket is asked for.
+    there = remote(place)
+    return {"version": ours(), "there": (there.top if there else place).is_dir()}
 
 
 def _memory() -> float:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from typing import Any, Generic, TypeVar
 
 from distributed import Client, Future, KilledWorker
@@ -22,6 +21,7 @@ from distributed import Client, Future, KilledWorker
 from thermosharp.errors import ClusterLost, UsageError, WorkerLost
 from thermosharp.storage import keep_memory
 from thermosharp.threads import limited
+from thermosharp.writing.record import version
 
 logger = logging.getLogger(__name__)
 
