@@ -127,8 +127,8 @@ def test_layers_are_predicted_as_samples_are():
     forest = LeafLinearForest(random_state=0).fit(X, y, sample_weight=weight)
     layers = data(seed=1)[0].T.reshape(4, 25, 16).astype(np.float32)
     layers[2, 3, 4] = np.nan
-    strided = np.repeat(layers, 2, axis=2)[:, :, ::2]
-    image = forest.predict_layers(strided)
+    strided = np.repeat(layers.transpose(1, 0, 2), 2, axis=2)[:, :, ::2]
+    image = forest.predict_lines(strided)
     known = np.isfinite(layers).all(axis=0)
     assert (~known).sum() == 1
     np.testing.assert_array_equal(np.isfinite(image), known)

@@ -20,7 +20,7 @@ from thermosharp.scenes import raster
 from thermosharp.sharpeners import DMS, METHODS, Bicubic, TsHARP, sharpen
 from thermosharp.sharpeners.dms import _drawn, homogeneity_weight
 from thermosharp.sharpeners.rehearsal import rehearse
-from thermosharp.sharpeners.samples import coarsen, moments_of
+from thermosharp.sharpeners.samples import coarsen, lines_of, moments_of
 from thermosharp.sharpeners.tiles import reached
 from thermosharp.sharpeners.tsharp import bare_fraction
 from thermosharp.sharpeners.windows import Feathered
@@ -187,7 +187,7 @@ def test_windows_of_trees_are_what_forests_one_by_one_are():
     layers, strip = fine.data.values, method.pair_.strip(slice(0, 140))
     image, twin = Feathered.over(strip.pair.fine.shape), np.zeros((2, 140, 133))
     parts = reached(forests.tiles, method.pair_)
-    forests.add(layers, strip.located(), parts, image)
+    forests.add(lines_of(fine, slice(0, 140)), strip.located(), parts, image)
     assert len(forests.tiles) == 9
     for k, tile in enumerate(forests.tiles):
         assert tuple(parts[k]) == tuple(n for part in tile.over(method.pair_)
@@ -241,7 +241,7 @@ def test_moments_are_what_the_operator_sums(coarse):
     valid = np.isfinite(layers).all(axis=0)
     level = np.array([5.0, 0.0, -1.0])
     strip = pair.strip(slice(0, 70))
-    share, total, square = moments_of(strip, layers, level)
+    share, total, square = moments_of(strip, np.ascontiguousarray(layers.transpose(1, 0, 2)), level)
     np.testing.assert_allclose(share, strip.overlap.total(valid.astype(float)), atol=1e-9)
     for k in range(3):
         centred = np.where(valid, layers[k] - level[k], 0)

@@ -11,6 +11,7 @@ import pytest
 from scenes_for_tests import geobox, predictor_stack
 from thermosharp import storage
 from thermosharp.errors import WriteFailed
+from thermosharp.scenes import empty_layers
 from thermosharp.storage import SetAside
 
 
@@ -44,11 +45,13 @@ def test_large_arrays_lie_in_a_file_nobody_sees(small_memory):
     np.testing.assert_array_equal(array, np.broadcast_to(np.arange(300)[:, None], (300, 1000)))
 
 
+def resident():
+    """Memory that this process holds, bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is told by /proc")
 def test_released_pages_leave_the_memory(small_memory):
-    def resident():
-        return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
-
     array = storage.empty((40_000_000,), np.uint8)
     array[:] = 1
     full = resident()
@@ -74,6 +77,27 @@ def test_a_stack_in_a_file_gives_copies_of_its_parts(small_memory):
     assert not storage.in_file(part.data.values)
     np.testing.assert_array_equal(part.data.values, data[:, 3:9, 5:15])
     assert part.geobox == stack.geobox[3:9, 5:15]
+
+
+def test_rows_of_a_stack_in_a_file_are_no_copies(small_memory):
+    data = empty_layers(2, 30, 20)
+    data[:] = values = np.random.default_rng(0).random(data.shape, dtype=np.float32)
+    stack = predictor_stack(data, geobox((30, 20), 20.0))
+    part = stack.crop((slice(3, 9), slice(None)))
+    assert np.shares_memory(part.data.values, data)
+    part.release()
+    np.testing.assert_array_equal(part.data.values, values[:, 3:9])
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is told by /proc")
+def test_a_part_is_released_alone(small_memory):
+    array = storage.empty((4, 10_000_000), np.uint8)
+    array[:] = 1
+    full = resident()
+    storage.release(array[1:3])
+    gone = full - resident()
+    assert 15_000_000 < gone < 25_000_000
+    assert array.sum(dtype=np.int64) == array.size
 
 
 def test_objects_set_aside(monkeypatch):

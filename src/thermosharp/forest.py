@@ -108,7 +108,7 @@ class Forest(Parameterized):
 
         def predict(start: int) -> None:
             block = slice(start, start + MANY_SAMPLES)
-            self._predict_into(samples[block].T[:, None], mean[:, block])
+            self._predict_into(samples[block].T[None], mean[:, block])
 
         blocks = range(0, len(samples), MANY_SAMPLES)
         for _ in in_threads(predict, blocks, worthwhile=len(blocks) > 1):
@@ -116,24 +116,24 @@ class Forest(Parameterized):
         predicted: Array = mean[0]
         return predicted
 
-    def predict_layers(self, layers: Array) -> Array:
+    def predict_lines(self, lines: Array) -> Array:
         """Predict an image from layers as they lie: no samples are copied, nothing is validated.
 
         Parameters
         ----------
-        layers : float32 (features, y, x)
+        lines : float32 (y, features, x)
 
         Returns
         -------
         float32 (y, x), NaN where a layer has no value.
         """
-        image = np.empty(layers.shape[1:], np.float32)
-        self._predict_into(layers, image)
+        image = np.empty(lines.shape[::2], np.float32)
+        self._predict_into(lines, image)
         return image
 
-    def _predict_into(self, layers: Array, image: Array) -> None:
+    def _predict_into(self, lines: Array, image: Array) -> None:
         kernels.forest.predict_forest(
-            layers, self.left_, self.right_, self.feature_, self.threshold_, self.models_, image
+            lines, self.left_, self.right_, self.feature_, self.threshold_, self.models_, image
         )
 
 

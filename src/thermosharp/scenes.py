@@ -18,7 +18,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from thermosharp.findings import Finding
-from thermosharp.storage import in_file, release
+from thermosharp.storage import empty, in_file, release
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,6 +30,15 @@ def raster(values: NDArray[Any], geobox: GeoBox, **attrs: Any) -> xr.DataArray:
     """Wrap an array ``(y, x)`` or ``(band, y, x)`` lying on `geobox` as a DataArray."""
     dims = ("band", *geobox.dimensions)[-values.ndim :]
     return xr.DataArray(values, coords=xr_coords(geobox), dims=dims, attrs=attrs)
+
+
+def empty_layers(bands: int, rows: int, cols: int) -> NDArray[np.float32]:
+    """Make room for layers ``(band, y, x)``, which lie in memory line by line.
+
+    All layers of some rows then are one piece: to work on rows, nothing is copied.
+    """
+    lines: NDArray[np.float32] = empty((rows, bands, cols), np.float32)
+    return lines.transpose(1, 0, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,14 +194,22 @@ class PredictorStack:
     def crop(self, window: Window) -> "PredictorStack":
         """Return the part of the stack under a window ``(rows, columns)`` of slices.
 
-        Of layers that are too large for the memory and lie in a file it is a copy; of layers that
-        are computed when asked for (Dask) nothing is computed.
+        Rows in full width are not copied. Other parts of layers that are too large for the memory
+        and lie in a file are; of layers that are computed when asked for (Dask) nothing is
+        computed.
         """
         part = self.data[(slice(None), *window)]
-        if part.chunks is None and in_file(part.values):
-            part = part.copy()
-            release(self.data.values)
+        whole = part.shape[2] == self.data.shape[2]
+        if part.chunks is None and in_file(part.values) and not whole:
+            copied = np.array(part.values, order="C")
+            release(part.values)
+            part = part.copy(data=copied)
         return replace(self, data=part)
+
+    def release(self) -> None:
+        """Let go of the memory that layers in a file hold; nothing is lost."""
+        if self.data.chunks is None:
+            release(self.data.values)
 
 
 @dataclass(frozen=True, kw_only=True)

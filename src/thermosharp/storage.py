@@ -56,10 +56,9 @@ def empty(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
 
 def zeros(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
     """Make an array of zeros, as :func:`empty` does."""
-    array = empty(shape, dtype)
-    if not in_file(array):  # a new file holds nothing else
-        array[...] = 0
-    return array
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    # A new file holds nothing else.
+    return np.zeros(shape, dtype) if size <= IN_MEMORY else empty(shape, dtype)
 
 
 def in_file(array: NDArray[Any]) -> bool:
@@ -73,8 +72,13 @@ def release(array: NDArray[Any]) -> None:
     Nothing is lost: what is touched again comes back from the file. Plain arrays stay as they are.
     """
     pages = _pages(array)
-    if pages is not None and hasattr(pages, "madvise"):  # Windows takes pages back by itself
-        pages.madvise(mmap.MADV_DONTNEED)
+    if pages is None or not hasattr(pages, "madvise"):  # Windows takes pages back by itself
+        return
+    start = array.ctypes.data - np.frombuffer(pages, np.uint8).ctypes.data
+    reach = sum((n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True))
+    if array.size:
+        before = start % mmap.PAGESIZE
+        pages.madvise(mmap.MADV_DONTNEED, start - before, before + reach + array.itemsize)
 
 
 @cache

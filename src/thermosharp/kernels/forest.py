@@ -17,13 +17,13 @@ BLOCK = 64
 
 
 @njit(cache=True, nogil=True)
-def _gather(layers: Array, y: int, x: int, count: int, block: Array, whole: Array) -> bool:
-    """Copy some pixels of a row, sample by sample; mark those without a gap, tell of any."""
-    features = layers.shape[0]
+def _gather(line: Array, x: int, count: int, block: Array, whole: Array) -> bool:
+    """Copy some pixels of a line, sample by sample; mark those without a gap, tell of any."""
+    features = line.shape[0]
     whole[:count] = True
     for k in range(features):
         for i in range(count):
-            value = np.float64(layers[k, y, x + i])
+            value = np.float64(line[k, x + i])
             block[i * features + k] = value
             whole[i] &= np.isfinite(value)
     return bool(whole[:count].any())
@@ -87,14 +87,14 @@ def _walk(
 
 @njit(cache=True, nogil=True)
 def predict_forest(
-    layers: Array, left: Array, right: Array, feature: Array, threshold: Array, models: Array,
+    lines: Array, left: Array, right: Array, feature: Array, threshold: Array, models: Array,
     image: Array,
 ) -> None:  # fmt: skip
-    """Mean prediction of the trees for layers ``(features, y, x)``, into `image` ``(y, x)``.
+    """Mean prediction of the trees for layers ``(y, features, x)``, into `image` ``(y, x)``.
 
     NaN where a layer has no value.
     """
-    features, rows, cols = layers.shape
+    rows, features, cols = lines.shape
     block, mean, whole = np.empty(BLOCK * features), np.empty(BLOCK), np.empty(BLOCK, np.bool_)
     trees, nodes = left.shape
     child, band = np.empty((trees, 2 * nodes), np.uint32), np.empty((trees, nodes), np.uint32)
@@ -103,7 +103,7 @@ def predict_forest(
     for y in range(rows):
         for x in range(0, cols, BLOCK):
             count = min(BLOCK, cols - x)
-            if _gather(layers, y, x, count, block, whole):
+            if _gather(lines[y], x, count, block, whole):
                 _walk(block, count, child, band, depth, threshold, models, mean)
             for i in range(count):
                 image[y, x + i] = mean[i] if whole[i] else np.nan
@@ -111,7 +111,7 @@ def predict_forest(
 
 @njit(cache=True, nogil=True)
 def predict_windows(
-    layers: Array, cy: Array, cx: Array, parts: Array, tiles: Array, seam: float,
+    lines: Array, cy: Array, cx: Array, parts: Array, tiles: Array, seam: float,
     left: Array, right: Array, feature: Array, threshold: Array, models: Array,
     total: Array, weight: Array,
 ) -> None:  # fmt: skip
@@ -119,7 +119,8 @@ def predict_windows(
 
     Parameters
     ----------
-    layers : (features, y, x)
+    lines : float32 (y, features, x)
+        The layers.
     cy, cx : float64 (y, x)
         Where the pixels lie, in coarse pixels; 0 is the centre of the first.
     parts : int64 (tiles, 4)
@@ -133,7 +134,7 @@ def predict_windows(
     total, weight : float64 (y, x)
         Weighted sum and sum of weights: added to, in place.
     """
-    features = layers.shape[0]
+    features = lines.shape[1]
     block, mean, whole = np.empty(BLOCK * features), np.empty(BLOCK), np.empty(BLOCK, np.bool_)
     trees, nodes = left.shape[1:]
     child, band = np.empty((trees, 2 * nodes), np.uint32), np.empty((trees, nodes), np.uint32)
@@ -145,7 +146,7 @@ def predict_windows(
         for y in range(top, bottom):
             for x in range(first, last, BLOCK):
                 count = min(BLOCK, last - x)
-                if not _gather(layers, y, x, count, block, whole):
+                if not _gather(lines[y], x, count, block, whole):
                     continue
                 _walk(block, count, child, band, depth, threshold[t], models[t], mean)
                 for i in range(count):

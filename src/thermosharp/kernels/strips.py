@@ -2,7 +2,8 @@
 
 Each pair of an axis and its arrays is an :class:`thermosharp.overlap.Axis`. The loops go over the
 fine rows: what a row gives to the coarse columns is summed first, then shared out to the one or two
-coarse rows it lies over. They are serial and release the interpreter lock.
+coarse rows it lies over; in :func:`moments` the other way round. They are serial and release the
+interpreter lock.
 """
 
 from typing import Any
@@ -25,33 +26,49 @@ def _add(total: Array, weight: float, values: Array) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _row_moments(
-    values: Array, level: float, valid: Array, first: Array, share: Array, one: Array, two: Array
-) -> None:
-    """Sum the values of a row above a level, and their squares, over the coarse columns."""
-    one[:] = 0.0
-    two[:] = 0.0
+def _down(values: Array, level: float, valid: Array, weight: float, one: Array, two: Array) -> None:
+    """Add a row's weighted values above a level, and their squares, to sums of its columns."""
     for x in range(values.size):
-        if valid[x]:
-            j, a, b = first[x], share[x, 0], share[x, 1]
-            value = values[x] - level
-            one[j] += a * value
-            two[j] += a * value * value
-            if b > 0.0:
-                one[j + 1] += b * value
-                two[j + 1] += b * value * value
+        value = values[x] - level if valid[x] else 0.0
+        heavy = weight * value
+        one[x] += heavy
+        two[x] += heavy * value
+
+
+@njit(cache=True, nogil=True)
+def _across(down: Array, first: Array, share: Array, total: Array) -> None:
+    """Add sums of the fine columns up over the coarse ones, and begin them anew."""
+    for x in range(down.size):
+        j, b = first[x], share[x, 1]
+        total[j] += share[x, 0] * down[x]
+        if b > 0.0:
+            total[j + 1] += b * down[x]
+        down[x] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def _whole(lines: Array, valid: Array) -> None:
+    """Mark the pixels ``(y, x)`` where all layers ``(y, band, x)`` have a value."""
+    rows, bands, cols = lines.shape
+    for y in range(rows):
+        for x in range(cols):
+            valid[y, x] = True
+        for band in range(bands):
+            for x in range(cols):
+                valid[y, x] &= np.isfinite(lines[y, band, x])
 
 
 @njit(cache=True, nogil=True)
 def moments(
-    layers: Array, level: Array, row_first: Array, row_share: Array, col_first: Array,
+    lines: Array, level: Array, row_first: Array, row_share: Array, col_first: Array,
     col_share: Array, share: Array, total: Array, square: Array,
 ) -> None:  # fmt: skip
     """Add up layers over coarse pixels, where all of them have a value.
 
     Parameters
     ----------
-    layers : float32 (band, fine y, fine x)
+    lines : float32 (fine y, band, fine x)
+        The layers.
     level : float64 (band,)
         Taken off each layer first.
     row_first, row_share, col_first, col_share
@@ -60,24 +77,27 @@ def moments(
     total, square : float64 (band, coarse y, coarse x)
         Sums of the weights, of the values, and of their squares: added to, in place.
     """
-    bands, rows, cols = layers.shape
-    valid, ones = np.empty(cols, np.bool_), np.ones(cols, np.float32)
-    one, two = np.empty(share.shape[1]), np.empty(share.shape[1])
-    for y in range(rows):
-        valid[:] = True
-        for band in range(bands):
-            for x in range(cols):
-                valid[x] &= np.isfinite(layers[band, y, x])
-        for band in range(-1, bands):
-            values, middle = (ones, 0.0) if band < 0 else (layers[band, y], level[band])
-            _row_moments(values, middle, valid, col_first, col_share, one, two)
+    rows, bands, cols = lines.shape
+    valid, ones = np.empty((rows, cols), np.bool_), np.ones(cols, np.float32)
+    _whole(lines, valid)
+    # Down the columns first, which goes many at a time; of a coarse row and of the next.
+    one, two, unused = np.zeros((2, cols)), np.zeros((2, cols)), np.zeros(share.shape)
+    for band in range(-1, bands):
+        first, second = (share, unused) if band < 0 else (total[band], square[band])
+        middle, i = 0.0 if band < 0 else level[band], row_first[0]
+        for y in range(rows):
+            while i < row_first[y]:
+                _across(one[i % 2], col_first, col_share, first[i])
+                _across(two[i % 2], col_first, col_share, second[i])
+                i += 1
+            values = ones if band < 0 else lines[y, band]
             for k in range(2):
-                i, weight = row_first[y] + k, row_share[y, k]
-                if weight > 0.0 and band < 0:
-                    _add(share[i], weight, one)
-                elif weight > 0.0:
-                    _add(total[band, i], weight, one)
-                    _add(square[band, i], weight, two)
+                if row_share[y, k] > 0.0:
+                    here = (i + k) % 2
+                    _down(values, middle, valid[y], row_share[y, k], one[here], two[here])
+        for last in range(i, min(i + 2, share.shape[0])):
+            _across(one[last % 2], col_first, col_share, first[last])
+            _across(two[last % 2], col_first, col_share, second[last])
 
 
 @njit(cache=True, nogil=True)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-import numpy as np
 from odc.geo.geobox import GeoBox
 
 from thermosharp.errors import AmbiguousInput, NoOverlap, UsageError
@@ -16,8 +15,7 @@ from thermosharp.products.bands import distinct
 from thermosharp.products.dates import day_of, gap
 from thermosharp.products.layers import Plan
 from thermosharp.rasterfiles import reusing
-from thermosharp.scenes import PredictorStack, Window, raster
-from thermosharp.storage import empty
+from thermosharp.scenes import PredictorStack, Window, empty_layers, raster
 
 #: Days between thermal and fine image from which the surface may have changed, or surely has.
 LONG_GAP, VERY_LONG_GAP = 15, 45
@@ -111,7 +109,7 @@ class PredictorImage:
         images = (self, *self.more)
         plans = [image.plan().mended(self.fix) for image in images]
         shape = self.geobox[window].shape
-        values = empty((sum(len(plan.order) for plan in plans), *shape), np.float32)
+        values = empty_layers(sum(len(plan.order) for plan in plans), *shape)
         findings, place = list(self.findings), 0
         for plan in plans:
             into = values[place : place + len(plan.order)]

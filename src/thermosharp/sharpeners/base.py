@@ -103,7 +103,10 @@ class Sharpener(Parameterized, ABC):
         coverage = np.zeros(self.pair_.coarse.shape)
 
         def work(strip: Strip) -> tuple[Window, Array]:
-            return strip.window, strip.coverage(predictors.crop((strip.rows, EVERY)).valid)
+            part = predictors.crop((strip.rows, EVERY))
+            share = strip.coverage(part.valid)
+            part.release()
+            return strip.window, share
 
         for window, part in in_threads(work, self.pair_.strips()):
             coverage[window] += part

@@ -9,7 +9,7 @@ from thermosharp.grids import GridPair
 from thermosharp.radiometry import to_kelvin, to_radiance
 from thermosharp.scenes import Predictors, ThermalScene
 from thermosharp.sharpeners.base import Array, Sharpener
-from thermosharp.sharpeners.samples import CoarseSamples, coarsen, layers_of
+from thermosharp.sharpeners.samples import CoarseSamples, coarsen, lines_of
 from thermosharp.sharpeners.tiles import reached
 from thermosharp.sharpeners.windows import (
     CoarsePixels,
@@ -26,7 +26,7 @@ GLOBAL_LEAVES, WINDOW_LEAVES = 30, 10
 
 #: Most coarse pixels that the global model learns from; of more, so many are drawn all over the
 #: image. A leaf then still has thousands.
-MOST_SAMPLES = 200_000
+MOST_SAMPLES = 100_000
 
 #: Coarse residuals below this, K, count as equally good: measurement noise is larger.
 RESIDUAL_FLOOR = 0.05
@@ -73,7 +73,7 @@ class DMS(Sharpener):
         chosen = _drawn(trained, self.random_state)
         means, truth = samples.means[:, chosen].T, observed[chosen]
         self.global_ = self._fit_one(means, truth, weight[chosen], seed=0)
-        left = truth - self.global_.predict(means)
+        left = truth - _predict_with(self.global_, _as_line(means))
         self.r2_ = float(1 - left.var() / max(truth.var(), 1e-12))
         self.local_ = self._fit_windows(pixels)
         self.share_ = self._local_share(pixels)
@@ -110,12 +110,12 @@ class DMS(Sharpener):
         if self.local_ is None:
             return None
         trained = pixels.trained
-        layers = pixels.means.astype(np.float32)
-        layers[:, ~trained] = np.nan
+        lines = np.where(trained[:, None], pixels.means.transpose(1, 0, 2), np.nan)
+        lines = lines.astype(np.float32)
         rows, cols = (np.arange(n, dtype=np.float64) for n in trained.shape)
-        everywhere, image = _predict_with(self.global_, layers), Feathered.over(trained.shape)
+        everywhere, image = _predict_with(self.global_, lines), Feathered.over(trained.shape)
         parts = parts_of(self.local_.tiles, trained.shape)
-        self.local_.add(layers, (rows[:, None], cols[None, :]), parts, image)
+        self.local_.add(lines, (rows[:, None], cols[None, :]), parts, image)
         r_global, r_local = (
             np.maximum(np.abs(pixels.observed - answer), RESIDUAL_FLOOR)
             for answer in (everywhere, image.mean(everywhere))
@@ -126,13 +126,13 @@ class DMS(Sharpener):
     def _predict_rows(
         self, predictors: Predictors, pair: GridPair, rows: slice
     ) -> tuple[Array, None]:
-        layers = layers_of(predictors, rows)
-        everywhere = _predict_with(self.global_, layers)
+        lines = lines_of(predictors, rows)
+        everywhere = _predict_with(self.global_, lines)
         if self.local_ is None or self.share_ is None:
             return everywhere, None
         strip, image = pair.strip(rows), Feathered.over(everywhere.shape)
         parts = reached(self.local_.tiles, GridPair(pair.coarse, strip.pair.fine))
-        self.local_.add(layers, strip.located(), parts, image)
+        self.local_.add(lines, strip.located(), parts, image)
         share = strip.evaluate(self.share_)
         local, everywhere = to_radiance(image.mean(everywhere)), to_radiance(everywhere)
         return to_kelvin(share * local + (1 - share) * everywhere).astype(np.float32), None
@@ -148,6 +148,11 @@ def _drawn(trained: Array, seed: int) -> Array:
     return chosen.reshape(trained.shape)
 
 
+def _as_line(samples: Array) -> Array:
+    """Lay samples (n, bands) out as the one line of an image, float32 ``(1, band, n)``."""
+    return np.ascontiguousarray(samples.T, np.float32)[None]
+
+
 def homogeneity_weight(samples: CoarseSamples) -> Array:
     """Weight of each coarse pixel ``(y, x)``, 0 to 1, from how mixed it is."""
     mixed = samples.heterogeneity
@@ -158,12 +163,12 @@ def homogeneity_weight(samples: CoarseSamples) -> Array:
     return np.where(most_mixed, weight / 2, weight)
 
 
-def _predict_with(regressor: Any, layers: Array) -> Array:
-    """Prediction ``(y, x)`` from layers ``(band, y, x)``; NaN where one has no value."""
+def _predict_with(regressor: Any, lines: Array) -> Array:
+    """Prediction ``(y, x)`` from layers ``(y, band, x)``; NaN where one has no value."""
     if isinstance(regressor, Forest):
-        return regressor.predict_layers(layers)
-    valid = np.isfinite(layers).all(axis=0)
+        return regressor.predict_lines(lines)
+    valid = np.isfinite(lines).all(axis=1)
     image = np.full(valid.shape, np.nan, np.float32)
     if valid.any():
-        image[valid] = regressor.predict(layers[:, valid].T)
+        image[valid] = regressor.predict(lines.transpose(0, 2, 1)[valid])
     return image

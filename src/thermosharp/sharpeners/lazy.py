@@ -32,12 +32,13 @@ from thermosharp.scenes import (
     PredictorStack,
     SharpenedScene,
     ThermalScene,
+    empty_layers,
     raster,
 )
 from thermosharp.sharpeners.base import Sharpener
-from thermosharp.sharpeners.strips import Finished, Guess, Rows
+from thermosharp.sharpeners.strips import Finished, Guess, Rows, work_on
 from thermosharp.stages import timed
-from thermosharp.storage import SetAside, empty, keep_memory, release
+from thermosharp.storage import SetAside, keep_memory, release
 from thermosharp.threads import cores, limited, one_blas_thread
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class Unread:
 def _computed(stack: PredictorStack) -> PredictorStack:
     if stack.data.chunks is None:
         return stack
-    values = empty(stack.data.shape, np.float32)
+    values = empty_layers(*stack.data.shape)
     chunks = stack.data.data
     if _persisted(chunks):
         from distributed import worker_client
@@ -263,7 +264,7 @@ def guess_block(learnt: Learnt, unread: Unread, strips: Sequence[slice]) -> Bloc
     with timed(seconds, "predict"), limited(1), one_blas_thread:
         predictors = learnt.predictors or unread.read()
         for rows in strips:
-            part = learnt.guess(Rows.of(predictors, rows, learnt.sharpener.halo))
+            part = work_on(learnt.guess, predictors, rows, learnt.sharpener.halo)
             images.add((part.kelvin, part.deviation))
             tallies.add(part.tally)
     return Block(images, tallies, seconds["predict"])

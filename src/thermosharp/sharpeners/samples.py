@@ -43,11 +43,11 @@ class CoarseSamples:
     trained: Array
 
 
-def layers_of(predictors: Predictors, rows: slice) -> Array:
-    """Layers of some fine rows, float32 ``(band, y, x)``, in one piece as compiled loops want."""
+def lines_of(predictors: Predictors, rows: slice) -> Array:
+    """Layers of some fine rows, line by line: float32 ``(y, band, x)``, as compiled loops want."""
     layers = predictors.crop((rows, EVERY)).data.values
-    contiguous: Array = np.ascontiguousarray(layers, np.float32)
-    return contiguous
+    lines: Array = np.ascontiguousarray(layers.transpose(1, 0, 2), np.float32)
+    return lines
 
 
 def coarsen(pair: GridPair, predictors: Predictors, trained: Array) -> CoarseSamples:
@@ -103,7 +103,10 @@ def _sums(pair: GridPair, predictors: Predictors) -> tuple[Array, Array, Array, 
     level = _level(pair.strips(), predictors)
 
     def work(strip: Strip) -> tuple[Window, Array, Array, Array]:
-        return strip.window, *moments_of(strip, layers_of(predictors, strip.rows), level)
+        lines = lines_of(predictors, strip.rows)
+        sums = moments_of(strip, lines, level)
+        release(lines)
+        return strip.window, *sums
 
     share = np.zeros(pair.coarse.shape)
     total, square = zeros((2, len(level), *share.shape), np.float64)
@@ -125,14 +128,14 @@ def _level(strips: Iterable[Strip], predictors: Predictors) -> Array:
     return np.zeros(len(predictors.bands))
 
 
-def moments_of(strip: Strip, layers: Array, level: Array) -> tuple[Array, Array, Array]:
+def moments_of(strip: Strip, lines: Array, level: Array) -> tuple[Array, Array, Array]:
     """Add up layers over the coarse pixels of a strip's window, where all have a value.
 
     Parameters
     ----------
     strip : Strip
-    layers : float32 (band, y, x)
-        Of the strip's rows.
+    lines : float32 (y, band, x)
+        Layers of the strip's rows.
     level : (band,)
         Taken off each layer first.
 
@@ -145,15 +148,15 @@ def moments_of(strip: Strip, layers: Array, level: Array) -> tuple[Array, Array,
     """
     overlap, shape = strip.overlap, strip.pair.coarse.shape
     if isinstance(overlap, SeparableOverlap) and overlap.axes is not None:
-        share, (total, square) = np.zeros(shape), np.zeros((2, len(layers), *shape))
+        share, (total, square) = np.zeros(shape), np.zeros((2, len(level), *shape))
         y, x = overlap.axes
         kernels.strips.moments(
-            layers, level, y.first, y.share, x.first, x.share, share, total, square
+            lines, level, y.first, y.share, x.first, x.share, share, total, square
         )
         return share, total, square
-    valid = np.logical_and.reduce(np.isfinite(layers), axis=0)
+    valid = np.isfinite(lines).all(axis=1)
     centred: list[Array] = [
-        np.where(valid, band - middle, 0) for band, middle in zip(layers, level, strict=True)
+        np.where(valid, lines[:, band] - middle, 0) for band, middle in enumerate(level)
     ]
     return (
         overlap.total(np.asarray(valid, np.float64)),

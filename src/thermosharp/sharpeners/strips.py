@@ -116,7 +116,17 @@ def over_threads(
     work: Callable[[Rows], Result], predictors: Predictors, strips: Sequence[slice], halo: int
 ) -> Iterator[Result]:
     """Work on strips in the threads of this process."""
-    return in_threads(lambda rows: work(Rows.of(predictors, rows, halo)), strips)
+    return in_threads(lambda rows: work_on(work, predictors, rows, halo), strips)
+
+
+def work_on(
+    work: Callable[[Rows], Result], predictors: Predictors, rows: slice, halo: int
+) -> Result:
+    """Work on a strip, and let go of the memory that its predictors take if they lie in a file."""
+    near = Rows.of(predictors, rows, halo)
+    result = work(near)
+    near.near.release()
+    return result
 
 
 @dataclass(frozen=True)

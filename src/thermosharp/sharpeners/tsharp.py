@@ -33,7 +33,8 @@ class TsHARP(Sharpener):
         def sums(strip: Strip) -> tuple[Window, tuple[Array, ...]]:
             part = predictors.crop((strip.rows, EVERY))
             bare = np.where(part.valid, bare_fraction(part), np.nan).astype(np.float32)
-            return strip.window, moments_of(strip, bare[None], np.zeros(1))
+            part.release()
+            return strip.window, moments_of(strip, bare[:, None], np.zeros(1))
 
         share, total = np.zeros((2, *trained.shape))
         for window, (part, first, _) in in_threads(sums, self.pair_.strips()):

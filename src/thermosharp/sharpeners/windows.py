@@ -56,9 +56,9 @@ class Windows(Protocol):
     @property
     def tiles(self) -> list[Tile]: ...  # noqa: D102
 
-    def add(self, layers: Array, located: tuple[Array, Array], parts: Array, image: "Feathered"
+    def add(self, lines: Array, located: tuple[Array, Array], parts: Array, image: "Feathered"
             ) -> None:  # fmt: skip
-        """Add the predictions for layers float32 (band, y, x) to an image.
+        """Add the predictions for layers float32 (y, band, x) to an image.
 
         `located` are the coarse pixel coordinates ``y, x`` of the layers, broadcastable; `parts`
         (tiles, 4) first and one past the last row and column that each tile may reach there.
@@ -142,7 +142,7 @@ class WindowForests:
         return cls(tiles, left, right, feature, threshold, models)
 
     def add(
-        self, layers: Array, located: tuple[Array, Array], parts: Array, image: Feathered
+        self, lines: Array, located: tuple[Array, Array], parts: Array, image: Feathered
     ) -> None:
         """Add the predictions of all tiles."""
         from thermosharp.kernels.forest import predict_windows
@@ -151,10 +151,10 @@ class WindowForests:
         if not reached.size:
             return
         some = slice(reached[0], reached[-1] + 1)
-        y, x = (np.ascontiguousarray(np.broadcast_to(at, layers.shape[1:])) for at in located)
+        y, x = (np.ascontiguousarray(np.broadcast_to(at, lines.shape[::2])) for at in located)
         corners = np.array([(*tile.rows, *tile.cols) for tile in self.tiles[some]])
         predict_windows(
-            layers, y, x, parts[some], corners, self.tiles[0].seam, self.left[some],
+            lines, y, x, parts[some], corners, self.tiles[0].seam, self.left[some],
             self.right[some], self.feature[some], self.threshold[some], self.models[some],
             image.total, image.weight,
         )  # fmt: skip
@@ -183,10 +183,10 @@ class WindowRegressors:
         return cls(tiles, regressors)
 
     def add(
-        self, layers: Array, located: tuple[Array, Array], parts: Array, image: Feathered
+        self, lines: Array, located: tuple[Array, Array], parts: Array, image: Feathered
     ) -> None:
         """Add the predictions of all tiles."""
-        valid = np.logical_and.reduce(np.isfinite(layers), axis=0)
+        valid: Array = np.logical_and.reduce(np.isfinite(lines), axis=1)
         for tile, regressor, (top, bottom, first, last) in zip(
             self.tiles, self.regressors, parts, strict=True
         ):
@@ -194,7 +194,7 @@ class WindowRegressors:
             feather = tile.feather(located, window)
             inside: Array = (feather > 0) & valid[window]
             if inside.any():
-                samples = layers[(slice(None), *window)][:, inside].T
+                samples = lines.transpose(0, 2, 1)[window][inside]
                 image.total[window][inside] += feather[inside] * regressor.predict(samples)
                 image.weight[window][inside] += feather[inside]
 

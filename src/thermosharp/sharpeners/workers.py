@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from thermosharp.errors import WorkerLost
 from thermosharp.scenes import Predictors, PredictorStack
-from thermosharp.sharpeners.strips import Rows
+from thermosharp.sharpeners.strips import Rows, work_on
 from thermosharp.storage import keep_memory
 from thermosharp.threads import limited, one_blas_thread
 
@@ -151,7 +151,7 @@ def sharpen_strip(
     work, predictors = common
     keep_memory()
     with limited(1), one_blas_thread:
-        if near is None:
-            assert predictors is not None, "predictors come with the strip or with the work"
-            near = Rows.of(predictors, rows, halo)
-        return work(near)
+        if near is not None:
+            return work(near)
+        assert predictors is not None, "predictors come with the strip or with the work"
+        return work_on(work, predictors, rows, halo)
