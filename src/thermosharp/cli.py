@@ -409,7 +409,11 @@ def _carry_out(run: "SharpenRun", folder: Path) -> int:
     """Work through a run with a progress bar; say a line a scene; return the exit code."""
     from rich import progress as rich
 
+    from thermosharp.storage import share_arenas
+    from thermosharp.threads import cores
+
     outcomes: list[Outcome] = []
+    share_arenas(cores())
     _as_usual()
     _warn(run.findings)
     columns = (

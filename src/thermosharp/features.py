@@ -140,6 +140,7 @@ def sample(predictors: Predictors) -> Array:
     for top in tops:
         strip = predictors.crop((slice(int(top), int(top) + height), slice(0, cols)))
         parts.append(strip.data.values[:, strip.valid])
+        strip.release()
     if not sum(part.shape[1] for part in parts):  # only what lies between the strips is known
         whole = predictors.crop((slice(0, rows), slice(0, cols)))
         parts = [whole.data.values[:, whole.valid]]

@@ -10,7 +10,7 @@ import os
 import pickle
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -28,7 +28,7 @@ IN_MEMORY = 200_000_000
 _ROOMY = Path("/var/tmp")
 
 #: What mallopt(3) of glibc calls its settings.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
 
 def empty(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
@@ -56,9 +56,10 @@ def empty(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
 
 def zeros(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
     """Make an array of zeros, as :func:`empty` does."""
-    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-    # A new file holds nothing else.
-    return np.zeros(shape, dtype) if size <= IN_MEMORY else empty(shape, dtype)
+    array = empty(shape, dtype)
+    if not in_file(array):  # a new file holds nothing else
+        array[...] = 0
+    return array
 
 
 def in_file(array: NDArray[Any]) -> bool:
@@ -88,12 +89,26 @@ def keep_memory() -> None:
     Dask tells it, in the environment of a worker, to give memory back at once. Arrays come and go
     by the hundred here: that made every scene take twice as long.
     """
-    if "MALLOC_TRIM_THRESHOLD_" not in os.environ:
-        return
-    with suppress(OSError, AttributeError):  # another C library
+    if "MALLOC_TRIM_THRESHOLD_" in os.environ:
+        _tell_malloc({_MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20})
+
+
+def share_arenas(cores: int) -> None:
+    """Let threads share as many arenas of the C library as there are cores, before any is started.
+
+    Left alone, each of eight times as many keeps what the last of its threads was done with: with
+    two cores that was 100 MB, a seventh of all memory taken.
+    """
+    if "MALLOC_ARENA_MAX" not in os.environ:
+        _tell_malloc({_ARENA_MAX: max(2, cores)})
+
+
+def _tell_malloc(settings: Mapping[int, int]) -> None:
+    """Change settings of glibc's malloc; of another C library's, nothing."""
+    with suppress(OSError, AttributeError):
         change = ctypes.CDLL(None).mallopt
-        for what, size in ((_MMAP_THRESHOLD, 32 << 20), (_TRIM_THRESHOLD, 64 << 20)):
-            change(what, size)
+        for what, value in settings.items():
+            change(what, value)
 
 
 def _pages(array: NDArray[Any]) -> mmap.mmap | None:
