@@ -144,10 +144,11 @@ def _meaning(
         return own
     if "int8" in {band.info.dtype.removeprefix("u") for band in bands}:
         return _scaled(bands, 1.0, 0.0, "8-bit display numbers, taken as they are", dark=True)
-    if np.median(values) > 50:
+    # Shares, not quantiles, which take ten times as long to find.
+    if np.mean(values > 50) > 0.5:
         meaning = _scaled(bands, 1 / QUANTIFICATION, 0.0, "digital numbers of 1/10000", dark=True)
         return replace(meaning, findings=_hidden_offset(bands, samples, acquired))
-    if np.percentile(values, 99) < 2:
+    if np.mean(values < 2) > 0.99:
         return _scaled(bands, 1.0, 0.0, "reflectance 0 to 1")
     finding = Finding(
         code="REFLECTANCE_UNIT",
