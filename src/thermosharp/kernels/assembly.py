@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def assemble(
     mean: Array, components: Array, coefficients: Array, spread: Array, lattice: Array,
     origin: tuple[float, float], step: float, y: Array, x: Array, cell: int,

@@ -16,7 +16,7 @@ Array = NDArray[Any]
 BLOCK = 64
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _gather(line: Array, x: int, count: int, block: Array, whole: Array) -> bool:
     """Copy some pixels of a line, sample by sample; mark those without a gap, tell of any."""
     features = line.shape[0]
@@ -29,7 +29,7 @@ def _gather(line: Array, x: int, count: int, block: Array, whole: Array) -> bool
     return bool(whole[:count].any())
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _steps(
     left: Array, right: Array, feature: Array, child: Array, band: Array, depth: Array
 ) -> None:
@@ -53,7 +53,7 @@ def _steps(
                 depth[t] = max(depth[t], level[node] + 1)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _walk(
     block: Array, count: int, child: Array, band: Array, depth: Array, threshold: Array,
     models: Array, mean: Array,
@@ -85,7 +85,7 @@ def _walk(
         mean[i] /= trees
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def predict_forest(
     lines: Array, left: Array, right: Array, feature: Array, threshold: Array, models: Array,
     image: Array,
@@ -109,7 +109,7 @@ def predict_forest(
                 image[y, x + i] = mean[i] if whole[i] else np.nan
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def predict_windows(
     lines: Array, cy: Array, cx: Array, parts: Array, tiles: Array, seam: float,
     left: Array, right: Array, feature: Array, threshold: Array, models: Array,

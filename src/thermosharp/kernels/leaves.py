@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _solve(normal: Array, moment: Array) -> None:
     """Solve a symmetric positive definite system in place, by Cholesky's factorisation."""
     n = moment.size
@@ -31,7 +31,7 @@ def _solve(normal: Array, moment: Array) -> None:
         moment[k] /= normal[k, k]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def solve_leaf(
     samples: Array, target: Array, weight: Array, members: Array,
     scale: Array, shrinkage: float, extrapolation: float, model: Array,

@@ -18,14 +18,14 @@ Array = NDArray[Any]
 REFERENCE = 300.0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _add(total: Array, weight: float, values: Array) -> None:
     """Add weighted values. Written out: whole arrays take seconds to compile, for their errors."""
     for j in range(total.size):
         total[j] += weight * values[j]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _down(values: Array, level: float, valid: Array, weight: float, one: Array, two: Array) -> None:
     """Add a row's weighted values above a level, and their squares, to sums of its columns."""
     for x in range(values.size):
@@ -35,7 +35,7 @@ def _down(values: Array, level: float, valid: Array, weight: float, one: Array, 
         two[x] += heavy * value
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _across(down: Array, first: Array, share: Array, total: Array) -> None:
     """Add sums of the fine columns up over the coarse ones, and begin them anew."""
     for x in range(down.size):
@@ -46,7 +46,7 @@ def _across(down: Array, first: Array, share: Array, total: Array) -> None:
         down[x] = 0.0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _whole(lines: Array, valid: Array) -> None:
     """Mark the pixels ``(y, x)`` where all layers ``(y, band, x)`` have a value."""
     rows, bands, cols = lines.shape
@@ -58,7 +58,7 @@ def _whole(lines: Array, valid: Array) -> None:
                 valid[y, x] &= np.isfinite(lines[y, band, x])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def moments(
     lines: Array, level: Array, row_first: Array, row_share: Array, col_first: Array,
     col_share: Array, share: Array, total: Array, square: Array,
@@ -100,7 +100,7 @@ def moments(
             _across(two[last % 2], col_first, col_share, second[last])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _row_radiance(kelvin: Array, first: Array, share: Array, radiance: Array) -> bool:
     """Sum the radiance of a row over the coarse columns; tell whether it has holes."""
     holes = False
@@ -119,7 +119,7 @@ def _row_radiance(kelvin: Array, first: Array, share: Array, radiance: Array) ->
     return holes
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _row_couplings(
     kelvin: Array, first: Array, share: Array, node: Array, part: Array,
     covered: Array, both: Array, between: Array,
@@ -153,7 +153,7 @@ def _row_couplings(
                 between[n - j + 1, j + 1] += b * t
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def tally(
     kelvin: Array, row_first: Array, row_share: Array, row_node: Array, row_part: Array,
     col_first: Array, col_share: Array, col_node: Array, col_part: Array,
@@ -204,7 +204,7 @@ def tally(
                         _add(smooth[3 * (node + m - i + 1) + d, i], drawn, between[d])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def correct(
     kelvin: Array, row_first: Array, row_share: Array, row_node: Array, row_part: Array,
     col_first: Array, col_share: Array, col_node: Array, col_part: Array,

@@ -21,7 +21,7 @@ Array = NDArray[Any]
 MAX_BINS = 255
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def bin_edges(ordered: Array, most: int) -> tuple[Array, Array]:
     """Cut each feature into bins.
 
@@ -57,7 +57,7 @@ def bin_edges(ordered: Array, most: int) -> tuple[Array, Array]:
     return edges, bins
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def bin_codes(samples: Array, edges: Array, bins: Array, codes: Array) -> None:
     """Put the bin of each sample ``(n, features)`` into `codes`, uint8 (n, features)."""
     n, features = samples.shape
@@ -71,7 +71,7 @@ def bin_codes(samples: Array, edges: Array, bins: Array, codes: Array) -> None:
             codes[i, k] = low
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _count(
     codes: Array, target: Array, level: float, weight: Array, drawn: Array, members: Array,
     sums: Array,
@@ -88,7 +88,7 @@ def _count(
             cell[2] += n
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _best_split(sums: Array, bins: Array, min_samples_leaf: int) -> tuple[float, int, int]:
     """Gain, feature and bin of the split that takes most weighted squared error away."""
     best, best_feature, best_bin = 0.0, -1, -1
@@ -121,7 +121,7 @@ def _best_split(sums: Array, bins: Array, min_samples_leaf: int) -> tuple[float,
     return best, best_feature, best_bin
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _take_off(sums: Array, part: Array) -> None:
     """Take sums of some from those of all. Written out: whole arrays take long to compile."""
     for k in range(sums.shape[0]):
@@ -130,7 +130,7 @@ def _take_off(sums: Array, part: Array) -> None:
                 sums[k, b, c] -= part[k, b, c]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _ripest(left: Array, gain: Array, used: int) -> int:
     """Leaf whose split gains most; -1 when none gains anything."""
     best = -1
@@ -140,7 +140,7 @@ def _ripest(left: Array, gain: Array, used: int) -> int:
     return best
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _partition(members: Array, rest: Array, codes: Array, k: int, b: int) -> int:
     """Bring the members at or below bin b of feature k to the front, in order; count them."""
     front, back = 0, 0
@@ -156,7 +156,7 @@ def _partition(members: Array, rest: Array, codes: Array, k: int, b: int) -> int
     return front
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def grow_tree(
     samples: Array, codes: Array, edges: Array, bins: Array, target: Array, weight: Array,
     drawn: Array, scale: Array, max_leaf_nodes: int, min_samples_leaf: int,

@@ -18,7 +18,7 @@ Array = NDArray[Any]
 BINNED = 256
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def grow_windows(
     means: Array, observed: Array, weight: Array, trained: Array, windows: Array, seeds: Array,
     most_bins: int, max_leaf_nodes: int, min_samples_leaf: int, shrinkage: float,
