@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from thermosharp import cli_fetch
+from thermosharp.allocator import share_arenas
 from thermosharp.cli_options import (
     PLACE,
     Aoi,
@@ -44,6 +45,7 @@ from thermosharp.cli_options import (
 )
 from thermosharp.cli_report import report
 from thermosharp.errors import ThermosharpError, UsageError
+from thermosharp.threads import cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,9 +88,11 @@ def _lighten() -> None:
 
     Importing makes hundreds of thousands of objects that stay: to look through them again and
     again for garbage takes a fifth of the start.
-    And the threads are ours, so that those of the linear algebra would only stand in their way.
+    And the threads are ours, so that those of the linear algebra would only stand in their way, and
+    they are many and short-lived: what one leaves behind is for the next.
     """
     gc.set_threshold(100_000)
+    share_arenas(cores())
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
@@ -409,11 +413,7 @@ def _carry_out(run: "SharpenRun", folder: Path) -> int:
     """Work through a run with a progress bar; say a line a scene; return the exit code."""
     from rich import progress as rich
 
-    from thermosharp.storage import share_arenas
-    from thermosharp.threads import cores
-
     outcomes: list[Outcome] = []
-    share_arenas(cores())
     _as_usual()
     _warn(run.findings)
     columns = (

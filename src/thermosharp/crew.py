@@ -18,8 +18,8 @@ from typing import Any, Generic, TypeVar
 
 from distributed import Client, Future, KilledWorker
 
+from thermosharp.allocator import keep_memory
 from thermosharp.errors import ClusterLost, UsageError, WorkerLost
-from thermosharp.storage import keep_memory
 from thermosharp.threads import limited
 from thermosharp.writing.record import version
 

@@ -4,15 +4,12 @@ Pages of such a file come into memory when they are touched and leave it when th
 system writes them to the disk only if it needs the room. The file is gone when the array is.
 """
 
-import ctypes
 import mmap
 import os
 import pickle
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from functools import cache
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +23,6 @@ IN_MEMORY = 200_000_000
 
 #: Where the file hierarchy standard wants large temporary files: /tmp often is memory itself.
 _ROOMY = Path("/var/tmp")
-
-#: What mallopt(3) of glibc calls its settings.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
 
 def empty(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
@@ -73,42 +67,13 @@ def release(array: NDArray[Any]) -> None:
     Nothing is lost: what is touched again comes back from the file. Plain arrays stay as they are.
     """
     pages = _pages(array)
-    if pages is None or not hasattr(pages, "madvise"):  # Windows takes pages back by itself
+    # Windows takes pages back by itself.
+    if pages is None or not array.size or not hasattr(pages, "madvise"):
         return
     start = array.ctypes.data - np.frombuffer(pages, np.uint8).ctypes.data
     reach = sum((n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True))
-    if array.size:
-        before = start % mmap.PAGESIZE
-        pages.madvise(mmap.MADV_DONTNEED, start - before, before + reach + array.itemsize)
-
-
-@cache
-def keep_memory() -> None:
-    """Let the C library keep memory for the next array, as it does unless it is told otherwise.
-
-    Dask tells it, in the environment of a worker, to give memory back at once. Arrays come and go
-    by the hundred here: that made every scene take twice as long.
-    """
-    if "MALLOC_TRIM_THRESHOLD_" in os.environ:
-        _tell_malloc({_MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20})
-
-
-def share_arenas(cores: int) -> None:
-    """Let threads share as many arenas of the C library as there are cores, before any is started.
-
-    Left alone, each of eight times as many keeps what the last of its threads was done with: with
-    two cores that was 100 MB, a seventh of all memory taken.
-    """
-    if "MALLOC_ARENA_MAX" not in os.environ:
-        _tell_malloc({_ARENA_MAX: max(2, cores)})
-
-
-def _tell_malloc(settings: Mapping[int, int]) -> None:
-    """Change settings of glibc's malloc; of another C library's, nothing."""
-    with suppress(OSError, AttributeError):
-        change = ctypes.CDLL(None).mallopt
-        for what, value in settings.items():
-            change(what, value)
+    before = start % mmap.PAGESIZE
+    pages.madvise(mmap.MADV_DONTNEED, start - before, before + reach + array.itemsize)
 
 
 def _pages(array: NDArray[Any]) -> mmap.mmap | None:

@@ -24,6 +24,7 @@ from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from thermosharp.allocator import keep_memory
 from thermosharp.conservation import Correction, Ledger
 from thermosharp.grids import GridPair, strips_of
 from thermosharp.scenes import (
@@ -38,7 +39,7 @@ from thermosharp.scenes import (
 from thermosharp.sharpeners.base import Sharpener
 from thermosharp.sharpeners.strips import Finished, Guess, Rows, work_on
 from thermosharp.stages import timed
-from thermosharp.storage import SetAside, keep_memory, release
+from thermosharp.storage import SetAside, release
 from thermosharp.threads import cores, limited, one_blas_thread
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from thermosharp.allocator import keep_memory
 from thermosharp.errors import WorkerLost
 from thermosharp.scenes import Predictors, PredictorStack
 from thermosharp.sharpeners.strips import Rows, work_on
-from thermosharp.storage import keep_memory
 from thermosharp.threads import limited, one_blas_thread
 
 if TYPE_CHECKING:
