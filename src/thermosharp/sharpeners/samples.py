@@ -82,7 +82,8 @@ def coarsen(pair: GridPair, predictors: Predictors, trained: Array) -> CoarseSam
     varies = []
     for band, various in enumerate(in_threads(work, range(len(means)))):
         heterogeneity += spreads[band]
-        release(spreads)
+        release(means[band])
+        release(spreads[band])
         varies.append(various)
     if not any(varies):
         raise NothingToLearn(
@@ -109,12 +110,12 @@ def _sums(pair: GridPair, predictors: Predictors) -> tuple[Array, Array, Array, 
         return strip.window, *sums
 
     share = np.zeros(pair.coarse.shape)
-    total, square = zeros((2, len(level), *share.shape), np.float64)
+    total, square = sums = zeros((2, len(level), *share.shape), np.float64)
     for window, part, first, second in in_threads(work, pair.strips()):
         share[window] += part
         total[(EVERY, *window)] += first
         square[(EVERY, *window)] += second
-        release(total)
+        release(sums)
     return share, total, square, level
 
 
