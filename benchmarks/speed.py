@@ -187,15 +187,22 @@ def rmse(made: Path, truth: Path) -> float:
     return float(np.sqrt(total / count))
 
 
+#: Writes a scene; run beside `scenes.py`.
+MAKE = """
+import sys
+from pathlib import Path
+from scenes import make
+folder, size, bands, ratio = sys.argv[1:]
+make(Path(folder), int(size), bands=int(bands), ratio=float(ratio))
+"""
+
+
 def made(scene: Path, size: int, bands: int) -> None:
     """Make a scene in another process: a child's most memory begins with what its parent took."""
     # LST of 70 m over images of 20 m, and of 10 m.
     ratio = 3.5 if bands == 10 else 7.0
-    code = (
-        f"from pathlib import Path; from scenes import make; "
-        f"make(Path({str(scene)!r}), {size}, bands={bands}, ratio={ratio})"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, check=True)
+    words = [str(word) for word in (scene.absolute(), size, bands, ratio)]
+    subprocess.run([sys.executable, "-c", MAKE, *words], cwd=Path(__file__).parent, check=True)
 
 
 def measure(

@@ -73,8 +73,9 @@ def plot(sharp: SharpenedScene, *, celsius: bool = False, limits: Limits | None 
 
 def figure_png(picture: Picture, *, celsius: bool = False, limits: Limits | None = None) -> bytes:
     """Draw a picture as :func:`quicklook` does; the PNG's own tags tell unit and limits."""
+    limits = limits or picture.limits
     figure = draw(picture, celsius=celsius, limits=limits)
-    return _png(figure, figure_tags(limits or picture.limits, celsius=celsius))
+    return _png(figure, figure_tags(limits, celsius=celsius))
 
 
 def figure_tags(limits: Limits, *, celsius: bool) -> dict[str, str]:

@@ -73,7 +73,7 @@ class DMS(Sharpener):
         chosen = _drawn(trained, self.random_state)
         means, truth = samples.means[:, chosen].T, observed[chosen]
         self.global_ = self._fit_one(means, truth, weight[chosen], seed=0)
-        left = truth - _predict_with(self.global_, _as_line(means))
+        left = truth - _predict_with(self.global_, _as_line(means))[0]
         self.r2_ = float(1 - left.var() / max(truth.var(), 1e-12))
         self.local_ = self._fit_windows(pixels)
         self.share_ = self._local_share(pixels)
@@ -149,7 +149,10 @@ def _drawn(trained: Array, seed: int) -> Array:
 
 
 def _as_line(samples: Array) -> Array:
-    """Lay samples (n, bands) out as the one line of an image, float32 ``(1, band, n)``."""
+    """Lay samples (n, bands) out as the one line of an image, float32 ``(1, band, n)``.
+
+    The loop that predicts images then predicts them too; another need not be compiled.
+    """
     return np.ascontiguousarray(samples.T, np.float32)[None]
 
 
