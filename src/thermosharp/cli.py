@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from thermosharp import cli_fetch
+from thermosharp import cli_fetch, cli_run
 from thermosharp.allocator import share_arenas
 from thermosharp.cli_options import (
     PLACE,
@@ -473,4 +473,5 @@ def _expected(row: "Mapping[str, Any]") -> str:
     return "" if error is None else f"expected error {error:.2f} K, "
 
 
-cli_fetch.register(app, _carry_out)
+app.add_typer(cli_fetch.fetch_app, name="fetch")
+cli_run.register(app, _carry_out)
