@@ -1,6 +1,5 @@
 """A job is carried out: kept if it is done, tried, noted in the ledger, tried again."""
 
-import gc
 import logging
 import time
 from collections.abc import Mapping
@@ -9,7 +8,7 @@ from typing import Any
 
 from thermosharp.errors import OutputTaken, ServiceFailed, ThermosharpError, WorkerLost
 from thermosharp.freshness import changed
-from thermosharp.one_scene import LARGE, Skipped, identity, sharpen_scene
+from thermosharp.one_scene import Skipped, identity, sharpen_scene
 from thermosharp.products.dates import date_in
 from thermosharp.scene_job import Outcome, SceneJob
 from thermosharp.writing import Ledger, finished
@@ -93,10 +92,7 @@ def _try(job: SceneJob, *, deaths: int = 0) -> Outcome:
                 came=f"{deaths} of them",
                 advice="give the workers more memory, or sharpen a part of the scene with --extent",
             )
-        outcome = sharpen_scene(job, about)
-        if 4 * outcome.row["fine_written"] > LARGE:  # bytes of a map
-            gc.collect()  # as in sharpen_scene: the next scene, or the report, needs the room
-        return outcome
+        return sharpen_scene(job, about)
     except Skipped as skip:
         told = {"status": "skipped", "code": "MIN_USABLE", "reason": str(skip)}
         row = {**about, **told, "usable_fraction": skip.fraction}

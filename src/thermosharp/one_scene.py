@@ -1,6 +1,5 @@
 """One scene, from files to files: open, choose, crop, check, sharpen, place, write."""
 
-import gc
 import hashlib
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from thermosharp.freshness import seen
 from thermosharp.locations import remote, version_of
 from thermosharp.pairing import ScenePair, open_pair
 from thermosharp.placement import output_geobox, place
+from thermosharp.rasterfiles import reusing
 from thermosharp.scene_job import Outcome, SceneJob, SharpenOptions
 from thermosharp.scenes import PredictorStack
 from thermosharp.sharpeners import make_sharpener
@@ -27,9 +27,6 @@ from thermosharp.writing import summary_row, write_scene
 
 #: Set once this process has loaded, or is about to, what sharpening takes.
 _warm = Event()
-
-#: Images of more bytes than this are worth looking for, to let go of them when they are done with.
-LARGE = 100_000_000
 
 #: Fine pixels from which on strips of a scene are worth sending to other workers.
 WORTH_SPLITTING = 8_000_000
@@ -58,8 +55,9 @@ def sharpen_scene(job: SceneJob, about: dict[str, Any]) -> Outcome:
     if options.extent.output != "overlap":  # refused before the work, not after it
         output_geobox(pair.image.geobox, pair.coarse, options.extent)
     method = make_sharpener(options.method, **options.method_options)
-    _warm_up(options)
-    with timed(seconds, "read"):
+    with timed(seconds, "read"), reusing():
+        pair = replace(pair, image=pair.image.planned())
+        _warm_up(options)  # beside the reading: planning would wait for the interpreter
         predictors = pair.predictors()
     limits = options.thermal.thresholds
     with timed(seconds, "check"):
@@ -77,10 +75,7 @@ def sharpen_scene(job: SceneJob, about: dict[str, Any]) -> Outcome:
             uncertainty=None if sharp.uncertainty is None else sharp.uncertainty.values,
         )  # fmt: skip
     registration = trusted.registration and trusted.registration.to_dict()
-    large = predictors.data.nbytes > LARGE
     del predictors, trusted  # the most there is in memory, and writing takes some of its own
-    if large:  # xarray's accessors and their arrays hold on to each other
-        gc.collect()
     stages = {**seconds, **sharp.diagnostics.seconds}
     sharp = replace(sharp, diagnostics=replace(sharp.diagnostics, seconds=stages))
     sharp = place(sharp, pair.image.geobox, pair.coarse, options.extent)

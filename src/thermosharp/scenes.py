@@ -8,6 +8,7 @@ a new one.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,6 +31,17 @@ def raster(values: NDArray[Any], geobox: GeoBox, **attrs: Any) -> xr.DataArray:
     """Wrap an array ``(y, x)`` or ``(band, y, x)`` lying on `geobox` as a DataArray."""
     dims = ("band", *geobox.dimensions)[-values.ndim :]
     return xr.DataArray(values, coords=xr_coords(geobox), dims=dims, attrs=attrs)
+
+
+def grid_of(array: xr.DataArray) -> GeoBox:
+    """Return the grid an array lies on.
+
+    Of its coordinates alone: the accessor and its array hold on to each other, and large layers
+    would stay until the garbage collector comes.
+    """
+    shell = array.copy(deep=False, data=np.broadcast_to(np.float32(0), array.shape))
+    geobox: GeoBox = shell.odc.geobox
+    return geobox
 
 
 def empty_layers(bands: int, rows: int, cols: int) -> NDArray[np.float32]:
@@ -85,11 +97,10 @@ class ThermalScene:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
-    @property
+    @cached_property
     def geobox(self) -> GeoBox:
         """The coarse grid."""
-        geobox: GeoBox = self.lst.odc.geobox
-        return geobox
+        return grid_of(self.lst)
 
     def _repr_html_(self) -> str:
         from thermosharp.report.notebook import thermal_html
@@ -171,11 +182,10 @@ class PredictorStack:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
-    @property
+    @cached_property
     def geobox(self) -> GeoBox:
         """The fine grid."""
-        geobox: GeoBox = self.data.odc.geobox
-        return geobox
+        return grid_of(self.data)
 
     @property
     def valid(self) -> NDArray[np.bool_]:
@@ -293,11 +303,10 @@ class SharpenedScene:
     predictors: Mapping[str, Any]
     findings: tuple[Finding, ...] = ()
 
-    @property
+    @cached_property
     def geobox(self) -> GeoBox:
         """The fine grid."""
-        geobox: GeoBox = self.lst.odc.geobox
-        return geobox
+        return grid_of(self.lst)
 
     def plot(self, *, celsius: bool = False, limits: tuple[float, float] | None = None) -> "Figure":
         """Draw the scene before and after; see :func:`thermosharp.report.quicklook.quicklook`."""

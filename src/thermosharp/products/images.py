@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 
 from odc.geo.geobox import GeoBox
@@ -83,6 +84,11 @@ class PredictorImage:
             shared_window(image.geobox, self.geobox, names=(image.name, self.name))
         return replace(self, more=(*self.more, *further))
 
+    def planned(self) -> "PredictorImage":
+        """Look at headers and a sample of values now, once for all that is read later."""
+        plan, more = self.plan(), tuple(image.planned() for image in self.more)
+        return replace(self, plan=partial(_as_it_is, plan), more=more)
+
     def open(self, window: Window | None = None) -> PredictorStack:
         """Read the predictors, or only those under a window of the fine grid.
 
@@ -162,6 +168,10 @@ class ImageWindow:
             for whole, part, size in zip(self.window, window, self.geobox.shape, strict=True)
         ]
         return self.image.open((spans[0], spans[1]))
+
+
+def _as_it_is(plan: Plan) -> Plan:
+    return plan
 
 
 def _inside(window: Window | None, geobox: GeoBox) -> Window:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from scipy import ndimage
 
 from thermosharp.findings import Finding
 from thermosharp.geodesy import pixel_side
+from thermosharp.locations import remote
 from thermosharp.products import raster, warp
 from thermosharp.products.raster import RasterInfo
 from thermosharp.scenes import Window
 from thermosharp.storage import release
+from thermosharp.threads import in_threads
 
 #: Target rows read at a time: whole blocks of most GeoTIFFs, and of JPEG 2000 as Sentinel-2 has it.
 _STRIP, _TALL_STRIP = 512, 1024
@@ -336,8 +339,8 @@ class Plan:
         Strip by strip, `into` an array (band, y, x). Clouds and shadows are widened by
         `mask_margin` metres.
         """
-        counts = [[0, 0] for _ in self.masks]  # of one file there can be several
-        for strip in _strips(window[0], self._strip):
+
+        def one(strip: slice) -> list[tuple[int, int]]:
             rows = slice(strip.start - window[0].start, strip.stop - window[0].start)
             for layer in self.layers:
                 places = [self.order.index(band.name) for band in layer.bands]
@@ -347,19 +350,39 @@ class Plan:
                 layer.onto(target, (strip, window[1]), part)
                 if not there:
                     into[places, rows] = part
-            for mask, count in zip(self.masks, counts, strict=True):
+            counts = []
+            for mask in self.masks:
                 untrusted, masked, seen = mask.onto(target, (strip, window[1]), mask_margin)
                 into[:, rows][:, untrusted] = np.nan
-                count[0], count[1] = count[0] + masked, count[1] + seen
-            release(into)
+                counts.append((masked, seen))
+            release(into[:, rows])
+            return counts
+
+        strips = _strips(window[0], self._strip)
+        counts = np.sum(list(in_threads(one, strips, worthwhile=self._apart)), axis=0, dtype=int)
         shares = [masked / seen if seen else 0.0 for masked, seen in counts]
         told = [_masked(mask, share) for mask, share in zip(self.masks, shares, strict=True)]
         return (*self.findings, *told)
 
     @property
     def _strip(self) -> int:
-        paths = {band.info.path for layer in self.layers for band in layer.bands}
-        return _TALL_STRIP if any(path.suffix.lower() == ".jp2" for path in paths) else _STRIP
+        return _TALL_STRIP if self._jpeg2000 else _STRIP
+
+    @property
+    def _apart(self) -> bool:
+        """Whether to read strips at the same time: not where each would ask a server again.
+
+        Nor of JPEG 2000, which takes much memory to decode.
+        """
+        return not self._jpeg2000 and not any(map(remote, self._paths))
+
+    @property
+    def _jpeg2000(self) -> bool:
+        return any(path.suffix.lower() == ".jp2" for path in self._paths)
+
+    @property
+    def _paths(self) -> set[Path]:
+        return {band.info.path for layer in self.layers for band in layer.bands}
 
 
 def _strips(rows: slice, height: int) -> Iterator[slice]:

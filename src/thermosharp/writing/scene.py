@@ -11,7 +11,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from thermosharp.errors import StorageFailed
-from thermosharp.scenes import SharpenedScene
+from thermosharp.scenes import SharpenedScene, grid_of
 from thermosharp.threads import in_threads
 from thermosharp.writing.cog import IN_MEMORY, cog_bytes, cog_file
 from thermosharp.writing.files import check_writable, write_files
@@ -173,7 +173,7 @@ def _kelvin_cog(layer: xr.DataArray, sharp: SharpenedScene, *descriptions: str) 
     make = cog_bytes if layer.nbytes <= IN_MEMORY else cog_file
     return make(
         layer.values.astype(np.float32, copy=False),
-        layer.odc.geobox,
+        grid_of(layer),
         descriptions=descriptions,
         unit="K",
         tags={key: value for key, value in tags.items() if value},
