@@ -130,15 +130,20 @@ def spectrum(
     known = np.isfinite(observed) & np.isfinite(sharpened)
     if min(known.shape) < 32 or known.mean() < 0.5:
         return None
-    frequency = np.hypot(np.fft.fftfreq(known.shape[0])[:, None], np.fft.fftfreq(known.shape[1]))
+    rows, columns = known.shape
+    frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns))
     lowest, highest = 4 / min(known.shape), 0.5
     edges = highest * 2.0 ** (-np.arange(np.log2(highest / lowest) * OCTAVE_PARTS) / OCTAVE_PARTS)
-    rings = np.digitize(frequency, edges)  # 1 is the shortest wavelength
+    rings = np.digitize(frequency, edges).ravel()  # 1 is the shortest wavelength
+    # Of a real image, waves to the left are those to the right: all but the first column, and the
+    # last of an even number, stand for two.
+    twice = np.full(frequency.shape, 2.0)
+    twice[:, [0, -1] if columns % 2 == 0 else [0]] = 1.0
+    count = np.bincount(rings, twice.ravel(), len(edges) + 1)
     curves = []
     for layer in (observed, sharpened):
-        power = _periodogram(layer, known)
-        count = np.bincount(rings.ravel(), minlength=len(edges) + 1)
-        total = np.bincount(rings.ravel(), power.ravel(), minlength=len(edges) + 1)
+        power = twice * _periodogram(layer, known)
+        total = np.bincount(rings, power.ravel(), len(edges) + 1)
         curves.append((total / np.maximum(count, 1))[1:-1][::-1])
     middles = np.sqrt(edges[1:] * edges[:-1])[: len(curves[0])][::-1]
     return Spectrum(
@@ -152,5 +157,5 @@ def _periodogram(layer: NDArray[np.floating], known: NDArray[np.bool_]) -> NDArr
     rows, columns = known.shape
     window = np.hanning(rows)[:, None] * np.hanning(columns)
     anomaly = np.where(known, layer - layer[known].mean(dtype=np.float64), 0.0) * window
-    power: NDArray[np.float64] = np.abs(np.fft.fft2(anomaly)) ** 2 / (window**2).sum()
+    power: NDArray[np.float64] = np.abs(np.fft.rfft2(anomaly)) ** 2 / (window**2).sum()
     return power

@@ -19,7 +19,6 @@ from thermosharp.results.heat import (
     zones_json,
 )
 from thermosharp.results.html import report_html
-from thermosharp.results.stac import stac_files
 from thermosharp.results.stored import Layer, StoredScene, stored_scenes
 from thermosharp.threads import in_threads
 from thermosharp.writing import check_writable, write_files
@@ -73,9 +72,12 @@ def build_report(
     measured = _zones(folder, zones, hotter_than)
     limits = series_limits(scenes)
     draw_alike(scenes, limits, celsius)
-    for part, files in stac_files(scenes).items():
-        check_writable(folder / part)
-        write_files(folder / part, files)
+    if any(scene.acquired is not None for scene in scenes):
+        from thermosharp.results.stac import stac_files  # pystac is slow to import
+
+        for part, files in stac_files(scenes).items():
+            check_writable(folder / part)
+            write_files(folder / part, files)
     making: dict[str, Callable[[], bytes]] = {}
     if scenes:
         making["heat.csv"] = lambda: heat_csv(scenes, measured)

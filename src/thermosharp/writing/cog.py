@@ -71,11 +71,13 @@ def cog_bytes(
         Deflated, 512 pixel blocks, averaged overviews (nodata left out), statistics embedded.
     """
     values = values[np.newaxis] if values.ndim == 2 else values
-    with MemoryFile() as memory:
-        with memory.open(driver="COG", **_profile(values, geobox, nodata), **OPTIONS) as dataset:
+    with MemoryFile() as plain, MemoryFile() as packed:
+        with plain.open(driver="GTiff", **_profile(values, geobox, nodata)) as dataset:
             dataset.write(values)
             _describe(dataset, descriptions, unit, tags)
-        return bytes(memory.getbuffer())
+        # Unlike closing a COG that was written to, copying lets other threads work meanwhile.
+        copy(plain.name, packed.name, driver="COG", **OPTIONS)
+        return bytes(packed.getbuffer())
 
 
 def cog_file(

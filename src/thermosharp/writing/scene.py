@@ -18,6 +18,9 @@ from thermosharp.writing.files import check_writable, write_files
 from thermosharp.writing.lock import locked
 from thermosharp.writing.record import json_bytes, version, versions
 
+#: Makes a file's content.
+Making = Callable[[], bytes | BinaryIO]
+
 
 def write_scene(
     sharp: SharpenedScene,
@@ -54,14 +57,10 @@ def write_scene(
         A file could not be written; of this scene nothing new is there then.
     """
     check_writable(folder)
-    making = _maps(sharp)
-    if not maps_only:
-        from thermosharp.report.quicklook import quicklook  # matplotlib is slow to import
-
-        making[f"{sharp.name}.png"] = lambda: quicklook(sharp, celsius=celsius)
-    # The picture is drawn while the maps are packed.
-    made = in_threads(lambda make: make(), making.values())
-    contents: dict[str, bytes | BinaryIO] = dict(zip(making, made, strict=True))
+    maps, picture = _maps(sharp), _picture(sharp, celsius=celsius) if not maps_only else {}
+    making = picture | maps  # what takes longest is begun first
+    made = dict(zip(making, in_threads(lambda make: make(), making.values()), strict=True))
+    contents = {name: made[name] for name in (*maps, *picture)}
     if not maps_only:
         from thermosharp.writing.styles import layer_styles  # matplotlib is slow to import
 
@@ -74,9 +73,16 @@ def write_scene(
     return write_files(folder, contents, remove=older, guard=locked(folder))
 
 
-def _maps(sharp: SharpenedScene) -> dict[str, Callable[[], bytes | BinaryIO]]:
+def _picture(sharp: SharpenedScene, *, celsius: bool) -> dict[str, Making]:
+    """How to draw a scene."""
+    from thermosharp.report.quicklook import quicklook  # matplotlib is slow to import
+
+    return {f"{sharp.name}.png": lambda: quicklook(sharp, celsius=celsius)}
+
+
+def _maps(sharp: SharpenedScene) -> dict[str, Making]:
     """How to make each GeoTIFF of a scene."""
-    making: dict[str, Callable[[], bytes | BinaryIO]] = {
+    making: dict[str, Making] = {
         f"{sharp.name}_sharp.tif": lambda: _kelvin_cog(
             sharp.lst, sharp, "land surface temperature, sharpened"
         ),
