@@ -112,8 +112,10 @@ def _cut(image: Array) -> Array:
     """Cut ``(..., y, x)`` into blocks ``(..., blocks, pixels)``; 0 beyond the image."""
     *front, rows, cols = image.shape
     down, along = -(-rows // SIDE), -(-cols // SIDE)
-    fill = [(0, 0)] * len(front) + [(0, down * SIDE - rows), (0, along * SIDE - cols)]
-    tiles = np.pad(image, fill).reshape(*front, down, SIDE, along, SIDE)
+    if (down * SIDE, along * SIDE) != (rows, cols):
+        fill = [(0, 0)] * len(front) + [(0, down * SIDE - rows), (0, along * SIDE - cols)]
+        image = np.pad(image, fill)
+    tiles = image.reshape(*front, down, SIDE, along, SIDE)
     return tiles.swapaxes(-3, -2).reshape(*front, down * along, SIDE * SIDE)
 
 

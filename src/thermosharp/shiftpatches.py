@@ -36,7 +36,7 @@ SATURATION = 4.0
 #: Fine values are cut off at so many standard deviations: single bright roofs must not lead.
 BRIGHT = 3.0
 #: Fine pixels of a patch that are enough to know its distribution.
-ENOUGH = 50_000
+ENOUGH = 20_000
 #: A coarse pixel counts where fine layers cover at least this share of it.
 LEAST_COVERAGE = 0.75
 
@@ -97,6 +97,8 @@ class Patch:
 
 def _boxes(image: Array, size: int) -> Array:
     """Mean over `size` x `size` pixels, at the place of the first of them."""
+    if size == 1:
+        return image.astype(np.float64)
     total = np.pad(image.astype(np.float64), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     boxes = total[size:, size:] - total[:-size, size:] - total[size:, :-size]
     mean: Array = (boxes + total[:-size, :-size]) / size**2
