@@ -83,6 +83,15 @@ def test_parts_give_what_one_piece_gives(monkeypatch):
         np.testing.assert_allclose(parts, whole, atol=1e-4)
 
 
+def test_means_along_rows_and_columns_are_means_over_pixels(monkeypatch):
+    """Area means of the features at once, and of the features made first, teach the same."""
+    fine, coarse = geobox((140, 130), 20.0), geobox((39, 36), 70.0, (400_014.0, 3_759_994.0))
+    thermal, predictors, _ = known_scene(fine=fine, coarse=coarse, noise=0.1)
+    quick = Detail().sharpen(thermal, predictors).lst.values
+    monkeypatch.setattr("thermosharp.sharpeners.detail.SeparableOverlap", type(None))
+    np.testing.assert_allclose(quick, Detail().sharpen(thermal, predictors).lst.values, atol=1e-3)
+
+
 def test_grids_of_different_projections_give_the_same_map():
     """The same scene on a grid in degrees: sharpened as well as on a parallel grid."""
     fine, truth_grid = geobox((210, 210), 20.0), geobox((60, 60), 70.0)

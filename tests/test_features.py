@@ -50,6 +50,24 @@ def test_weighted_sum_of_features_without_the_features():
     np.testing.assert_allclose(land.linear(weights), twin, atol=1e-3)
 
 
+@pytest.mark.parametrize("squares", [True, False])
+@pytest.mark.parametrize(
+    "window",
+    [(slice(0, 60), slice(0, 64)), (slice(0, 9), slice(20, 64)), (slice(30, 34), slice(40, 50))],
+)
+def test_sums_of_rows_and_columns_without_the_features(window, squares):
+    land = land_of(stack((60, 120)), window=window)
+    random = np.random.default_rng(2)
+    down, across = (
+        random.uniform(size=(n, part.stop - part.start)).astype(np.float32)
+        for n, part in zip((3, 5), window, strict=True)
+    )
+    twin = np.einsum("yr,frc,xc->fyx", down, land.features(squares=squares), across)
+    sums = land.sums(down, across, squares=squares)
+    assert sums.shape == (1 + len(SIGMAS), 2, 5, 3, 5)
+    np.testing.assert_allclose(sums.reshape(twin.shape), twin, atol=2e-3)
+
+
 def test_missing_pixels_are_filled_with_their_surroundings():
     fine = stack()
     data = fine.data.values.copy()

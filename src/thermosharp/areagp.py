@@ -258,7 +258,7 @@ def fit(
 
 
 class _Likelihood:
-    """Negative log likelihood of blocks and its slopes, all blocks in a stack of matrices.
+    """Negative log likelihood of blocks and its slopes, all blocks in stacks of matrices.
 
     Blocks smaller than the largest are padded with pixels that know nothing of the others.
     """
@@ -266,54 +266,64 @@ class _Likelihood:
     def __init__(
         self, blocks: Sequence[Block], footprint: Footprint, level: float, variance: float
     ) -> None:
+        # Halves are a thread's work each; the sums are always taken alike.
+        middle = (len(blocks) + 1) // 2
         size = max(len(block.value) for block in blocks)
-        count = len(blocks)
-        self.kernels = np.zeros((2 + len(REACHES), count, size, size))
-        self.fixed, self.doubt = np.zeros((count, size, size)), np.zeros((count, size))
-        self.values = np.zeros((count, size))
-        for b, block in enumerate(blocks):
-            n = len(block.value)
-            self.kernels[:, b, :n, :n] = block.kernels(footprint)
-            self.fixed[b] = np.eye(size)
-            self.fixed[b, :n, :n] = np.diag(LEAST_NOISE**2 / block.trust) + LEVEL * variance
-            self.doubt[b, :n] = 1 / block.trust
-            self.values[b, :n] = block.value - level
-        # Halves of the stack are a thread's work each; the sums are always taken alike.
-        middle = (count + 1) // 2
-        self.halves = [part for part in (slice(0, middle), slice(middle, count)) if part.stop]
-        self.halves = [part for part in self.halves if part.stop > part.start]
+        self.halves = [
+            _Stack(half, size, footprint, level, variance)
+            for half in (blocks[:middle], blocks[middle:])
+            if half
+        ]
 
     def __call__(self, amplitudes: Array) -> tuple[float, Array]:
         """Value, and slope along each amplitude; the last amplitude is the noise."""
         value, slopes = 0.0, np.zeros(len(amplitudes))
         for one, slope in in_threads(
-            lambda part: self._of(part, amplitudes), self.halves, worthwhile=len(self.halves) > 1
+            lambda half: half(amplitudes), self.halves, worthwhile=len(self.halves) > 1
         ):
             value += one
             slopes += slope
         return value, slopes
 
-    def _of(self, part: slice, amplitudes: Array) -> tuple[float, Array]:
-        kernels, doubt, values = self.kernels[:, part], self.doubt[part], self.values[part]
-        covariance = self.fixed[part].copy()
-        for amplitude, kernel in zip(amplitudes[:-1], kernels, strict=True):
-            covariance += amplitude * kernel
-        diagonal = np.einsum("bii->bi", covariance)
-        diagonal += amplitudes[-1] * doubt
-        inverse, logarithm = np.empty_like(covariance), 0.0
-        for matrix, into in zip(covariance, inverse, strict=True):
-            factor, _ = scipy.linalg.lapack.dpotrf(
-                matrix, lower=1
-            )  # half the work of a general inverse
-            logarithm += 2 * float(np.log(np.diag(factor)).sum())
-            half = np.tril(scipy.linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)[0])
-            into[:] = half + np.tril(half, -1).T
-        dual = np.einsum("bij,bj->bi", inverse, values)
-        value = 0.5 * (np.einsum("bi,bi->", values, dual) + logarithm)
-        slack = inverse - dual[:, :, None] * dual[:, None, :]
-        slopes = [np.vdot(kernel, slack) for kernel in kernels]
-        slopes.append(np.vdot(np.einsum("bii->bi", slack), doubt))
-        return float(value), 0.5 * np.array(slopes)
+
+class _Stack:
+    """Some blocks. Of symmetric matrices the lower triangle stands for all: half the work."""
+
+    def __init__(
+        self, blocks: Sequence[Block], size: int, footprint: Footprint, level: float,
+        variance: float,
+    ) -> None:  # fmt: skip
+        count = len(blocks)
+        kernels = np.zeros((2 + len(REACHES), count, size, size))
+        self.fixed, self.doubt = np.zeros((count, size, size)), np.zeros((count, size))
+        self.values = np.zeros((count, size))
+        for b, block in enumerate(blocks):
+            n = len(block.value)
+            kernels[:, b, :n, :n] = np.tril(block.kernels(footprint))
+            self.fixed[b] = np.eye(size)
+            self.fixed[b, :n, :n] = np.diag(LEAST_NOISE**2 / block.trust) + LEVEL * variance
+            self.doubt[b, :n] = 1 / block.trust
+            self.values[b, :n] = block.value - level
+        self.kernels = kernels.reshape(len(kernels), -1)
+
+    def __call__(self, amplitudes: Array) -> tuple[float, Array]:
+        covariance = (amplitudes[:-1] @ self.kernels).reshape(self.fixed.shape)
+        covariance += self.fixed
+        np.einsum("bii->bi", covariance)[:] += amplitudes[-1] * self.doubt
+        inverse, value = np.empty_like(covariance), 0.0
+        dual = np.empty_like(self.values)
+        for b, matrix in enumerate(covariance):
+            # LAPACK goes down columns: its upper triangle is the lower of our rows.
+            factor, _ = scipy.linalg.lapack.dpotrf(matrix.T, lower=0, clean=0, overwrite_a=1)
+            dual[b], _ = scipy.linalg.lapack.dpotrs(factor, self.values[b], lower=0)
+            value += float(np.log(np.diag(factor)).sum()) + 0.5 * float(self.values[b] @ dual[b])
+            inverse[b] = scipy.linalg.lapack.dpotri(factor, lower=0, overwrite_c=1)[0].T
+        slack = inverse
+        slack -= dual[:, :, None] * dual[:, None, :]
+        own = np.einsum("bii->bi", slack)
+        noise = 0.5 * np.vdot(own, self.doubt)
+        own *= 0.5  # the others stand for two
+        return value, np.append(self.kernels @ slack.ravel(), noise)
 
 
 def matern(distance: Array, reach: float) -> Array:

@@ -1,7 +1,7 @@
 """What a fine pixel tells about its temperature: bands, their ratios, and their surroundings."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -54,6 +54,21 @@ def gaussian(sigma: float) -> Array:
     half = np.exp(-0.5 * (np.arange(reach_of(sigma) + 1) / sigma) ** 2)
     weights: Array = (half / (2 * half.sum() - half[0])).astype(np.float32)
     return weights
+
+
+@lru_cache(maxsize=64)
+def filter_matrix(sigma: float, size: int, first: int, last: int) -> Array:
+    """Matrix by which `kernels.filters.smooth` filters part of an axis, ``(last - first, size)``.
+
+    Float32; a radius of 0 leaves it as it is.
+    """
+    half = gaussian(sigma) if sigma else np.ones(1, np.float32)
+    rows = np.arange(last - first)
+    matrix = np.zeros((len(rows), size), np.float32)
+    for k in range(1 - len(half), len(half)):
+        matrix[rows, np.clip(rows + first + k, 0, size - 1)] += half[abs(k)]
+    matrix.flags.writeable = False  # all who ask share it
+    return matrix
 
 
 def reach_of(sigma: float) -> int:
@@ -208,6 +223,42 @@ class Land:
             for sigma in self.channels.sigmas
         ]
         return np.concatenate(scales)
+
+    def sums(self, down: Array, across: Array, *, squares: bool = True) -> Array:
+        """Add up all features by weights of rows and columns, without making the features.
+
+        Filters and sums are linear along each axis, and are multiplied into one matrix.
+
+        Parameters
+        ----------
+        down, across : float32 (y, rows), (x, columns)
+            Weights of the window's rows and columns.
+        squares : bool
+            As for :meth:`features`.
+
+        Returns
+        -------
+        float32 (scales, 2, channels, y, x)
+            In the order of :meth:`features`.
+        """
+        reach = reach_of(max(self.channels.sigmas))
+        outer, matrices = [], []
+        for k, weights in enumerate((down, across)):
+            first, last = self.inner[2 * k : 2 * k + 2]
+            seen = slice(max(0, first - reach), min(self.planes.shape[1 + k], last + reach))
+            places = seen.stop - seen.start, first - seen.start, last - seen.start
+            filters = [filter_matrix(sigma, *places) for sigma in (0.0, *self.channels.sigmas)]
+            outer.append(seen)
+            matrices.append(weights @ np.stack(filters))
+        planes = self.planes[:, *outer]
+        squared = (planes**2 - 1) / 2 if squares else np.zeros_like(planes)
+        lines = np.concatenate([planes, squared]).swapaxes(0, 1)
+        rows, count, cols = lines.shape
+        scales, high = matrices[0].shape[:2]
+        summed = matrices[0].reshape(-1, rows) @ lines.reshape(rows, -1)
+        across_too = summed.reshape(scales, -1, cols) @ matrices[1].swapaxes(1, 2)
+        sums: Array = across_too.reshape(scales, high, 2, count // 2, -1)
+        return np.moveaxis(sums, 1, 3)
 
     def linear(self, weights: Array) -> Array:
         """Weighted sum ``(y, x)`` of all features; sums are taken first, then one filter a scale.

@@ -10,10 +10,19 @@ from scipy import ndimage
 from thermosharp import kernels
 from thermosharp.areagp import Block, fit
 from thermosharp.drift import CELL, Drift
-from thermosharp.features import DRIFTING, HALO, SIGMAS, Channels, Land, gaussian, reach_of
+from thermosharp.features import (
+    DRIFTING,
+    HALO,
+    SIGMAS,
+    Channels,
+    Land,
+    filter_matrix,
+    gaussian,
+    reach_of,
+)
 from thermosharp.fields import STEP, Fields
 from thermosharp.grids import MIN_COVERAGE, GridPair, common_window, even_parts
-from thermosharp.overlap import Overlap, centres_of, overlap_of
+from thermosharp.overlap import Overlap, SeparableOverlap, centres_of, overlap_of
 from thermosharp.radiometry import REFERENCE, to_kelvin, to_radiance
 from thermosharp.scenes import Predictors, ThermalScene, Window
 from thermosharp.sharpeners.base import Array, Sharpener
@@ -120,12 +129,11 @@ class Detail(Sharpener):
             here = held[window]
             row, col = np.nonzero(here)
             land, overlap = self._land(window, predictors)
-            functions = self._functions(land)
             values = observed[window][here], trust[window][here]
             blurs = (0.0,) if "blur" in self.without else (0.0, BLUR)
             blocks = []
             for blur in blurs:
-                means = (self._means(overlap, planes, blur)[:, here].T for planes in functions)
+                means = (planes[:, here].T for planes in self._seen(land, overlap, blur))
                 blocks.append(Block(row, col, *values, *means))
             return blocks, float(land.contrast[land.valid].mean()) if land.valid.any() else 0.0
 
@@ -151,11 +159,26 @@ class Detail(Sharpener):
         land = Land.of(self.channels_, predictors, under)
         return land, overlap_of(pair.coarse[window], pair.fine[under])
 
-    def _functions(self, land: Land) -> tuple[Array, Array]:
-        """All features of unit mean square length, about; and those whose coefficients drift."""
-        features = land.features(squares="nonlinear" not in self.without)
-        components = land.components
-        return features / np.float32(np.sqrt(len(features))), components / self._length
+    def _seen(self, land: Land, overlap: Overlap, blur: float) -> tuple[Array, Array]:
+        """Area means of all features, and of those whose coefficients drift.
+
+        Of unit mean square length, about.
+        """
+        squares, length = "nonlinear" not in self.without, np.sqrt(self.channels_.count)
+        if not isinstance(overlap, SeparableOverlap):
+            planes = land.features(squares=squares), land.components
+            features, components = (self._means(overlap, each, blur) for each in planes)
+            return features / length, components / self._length
+        weights = [share.toarray().astype(np.float32) for share in overlap.shares]
+        share = np.maximum(np.multiply.outer(*(each.sum(1) for each in weights)), 1e-6)
+        if blur:
+            sizes = [each.shape[1] for each in weights]
+            blurs = [filter_matrix(blur * self.pair_.ratio, n, 0, n) for n in sizes]
+            weights = [each @ matrix for each, matrix in zip(weights, blurs, strict=True)]
+        means = land.sums(*weights, squares=squares) / share
+        drifting = means[1 + self.channels_.sigmas.index(DRIFTING), 0]
+        components = np.tensordot(self.channels_.components, drifting, axes=1)
+        return means.reshape(-1, *share.shape) / length, components / self._length
 
     @property
     def _length(self) -> np.float32:
