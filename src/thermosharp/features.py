@@ -280,28 +280,44 @@ class Land:
     @cached_property
     def components(self) -> Array:
         """Features whose coefficients drift, float32 ``(components, y, x)``."""
-        return self._components[0]
+        (_, around), inner = self._components, self._within(self._wide)
+        components: Array = around[:, inner[0] : inner[1], inner[2] : inner[3]]
+        return components
 
     @cached_property
     def contrast(self) -> Array:
         """How much components differ from their surroundings ``(y, x)``: errors grow with it."""
-        return self._components[1]
+        here, around = self._components
+        top, bottom, left, right = self._wide
+        apart = here[:, top:bottom, left:right] - around
+        square = np.einsum("kyx,kyx->yx", apart, apart)[np.newaxis] / np.float32(len(apart))
+        wanted = self._within(self._wide)
+        contrast: Array = np.sqrt(kernels.filters.smooth(square, gaussian(CONTRAST), *wanted)[0])
+        return contrast
 
     @cached_property
     def _components(self) -> tuple[Array, Array]:
+        """Components of the window and its halo, and of what surrounds each of `_wide`."""
         turn = self.channels.components
         here = kernels.filters.weighted_sums(self.planes, turn, np.zeros_like(turn))
-        (top, bottom, left, right), (rows, cols) = self.inner, here.shape[1:]
+        return here, kernels.filters.smooth(here, gaussian(DRIFTING), *self._wide)
+
+    @property
+    def _wide(self) -> tuple[int, int, int, int]:
+        """The window in the planes, and as much around it as contrast depends on."""
+        (top, bottom, left, right), (rows, cols) = self.inner, self.planes.shape[1:]
         rim = reach_of(CONTRAST)
-        wide = (
-            max(0, top - rim), min(rows, bottom + rim),
-            max(0, left - rim), min(cols, right + rim),
-        )  # fmt: skip
-        inner = top - wide[0], bottom - wide[0], left - wide[2], right - wide[2]
-        around = kernels.filters.smooth(here, gaussian(DRIFTING), *wide)
-        square = ((here[:, wide[0] : wide[1], wide[2] : wide[3]] - around) ** 2).mean(axis=0)
-        contrast = np.sqrt(kernels.filters.smooth(square[None], gaussian(CONTRAST), *inner)[0])
-        return around[:, inner[0] : inner[1], inner[2] : inner[3]], contrast
+        return (
+            max(0, top - rim),
+            min(rows, bottom + rim),
+            max(0, left - rim),
+            min(cols, right + rim),
+        )
+
+    def _within(self, outer: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+        """Find the window in a part of the planes."""
+        top, bottom, left, right = self.inner
+        return top - outer[0], bottom - outer[0], left - outer[2], right - outer[2]
 
 
 def _fill(planes: Array, valid: Array) -> None:

@@ -209,8 +209,9 @@ class Detail(Sharpener):
             if common_window(self.pair_.fine, self.pair_.coarse[window]) is None:
                 return window, np.zeros((1 + len(components), 1, 1))
             land, overlap = self._land(window, predictors)
-            planes = np.concatenate([self._function(land)[None], land.components / self._length])
-            return window, self._means(overlap, planes, self.blur_)
+            planes = self._function(land)[np.newaxis], land.components
+            mean, drifting = (self._means(overlap, each, self.blur_) for each in planes)
+            return window, np.concatenate([mean, drifting / self._length])
 
         side = [max(1, int(size / self.pair_.ratio)) for size in PART]
         for window, means in in_threads(work, list(even_parts(shape, side))):
