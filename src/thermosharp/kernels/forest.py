@@ -53,7 +53,7 @@ def _steps(
                 depth[t] = max(depth[t], level[node] + 1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
 def _walk(
     block: Array, count: int, child: Array, band: Array, depth: Array, threshold: Array,
     models: Array, mean: Array,
