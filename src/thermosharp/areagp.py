@@ -310,15 +310,13 @@ class _Stack:
         covariance = (amplitudes[:-1] @ self.kernels).reshape(self.fixed.shape)
         covariance += self.fixed
         np.einsum("bii->bi", covariance)[:] += amplitudes[-1] * self.doubt
-        inverse, value = np.empty_like(covariance), 0.0
-        dual = np.empty_like(self.values)
+        slack, dual, value = np.empty_like(covariance), np.empty_like(self.values), 0.0
         for b, matrix in enumerate(covariance):
             # LAPACK goes down columns: its upper triangle is the lower of our rows.
             factor, _ = scipy.linalg.lapack.dpotrf(matrix.T, lower=0, clean=0, overwrite_a=1)
             dual[b], _ = scipy.linalg.lapack.dpotrs(factor, self.values[b], lower=0)
             value += float(np.log(np.diag(factor)).sum()) + 0.5 * float(self.values[b] @ dual[b])
-            inverse[b] = scipy.linalg.lapack.dpotri(factor, lower=0, overwrite_c=1)[0].T
-        slack = inverse
+            slack[b] = scipy.linalg.lapack.dpotri(factor, lower=0, overwrite_c=1)[0].T
         slack -= dual[:, :, None] * dual[:, None, :]
         own = np.einsum("bii->bi", slack)
         noise = 0.5 * np.vdot(own, self.doubt)

@@ -35,7 +35,7 @@ def block_mean(values: NDArray[np.floating], step: int) -> NDArray[np.floating]:
         total = _block_sum(part if whole else np.where(finite, part, np.float32(0)), step)
         if whole:
             high, wide = (_block_sum(np.ones((n, 1), np.float32), step) for n in part.shape)
-            means.append(total / (high[:, :1] * wide[:, 0]))
+            means.append(total / (high * wide.T))
         else:
             count = _block_sum(finite.astype(np.float32), step)
             means.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
