@@ -206,6 +206,11 @@ def made(scene: Path, size: int, bands: int) -> None:
     subprocess.run([sys.executable, "-c", MAKE, *words], cwd=Path(__file__).parent, check=True)
 
 
+def jobs_of(methods: Sequence[str]) -> list[str]:
+    """All our runs of some methods."""
+    return [job for job in OURS if job.removesuffix(MAPS_ONLY) in methods]
+
+
 def measure(
     sizes: Iterable[tuple[int, int]],
     methods: Sequence[str],
@@ -215,7 +220,7 @@ def measure(
 ) -> list[Run]:
     """Run the jobs of methods at all sizes; each beside the peer's, several times over."""
     runs = []
-    jobs = [job for job in OURS if job.removesuffix(MAPS_ONLY) in methods]
+    jobs = jobs_of(methods)
     peers = sorted({AGAINST[job] for job in jobs})
     for size, bands in sizes:
         scene = folder / f"{size}x{bands}"
@@ -246,7 +251,7 @@ def first_run(folder: Path, size: int, methods: Sequence[str]) -> dict[str, floa
     scene.mkdir(parents=True, exist_ok=True)
     made(scene, size, 10)
     seconds = {}
-    for job in (job for job in OURS if job.removesuffix(MAPS_ONLY) in methods):
+    for job in jobs_of(methods):
         with tempfile.TemporaryDirectory() as cache:
             command = [
                 "env", f"NUMBA_CACHE_DIR={cache}", Path(sys.executable).with_name("thermosharp"),

@@ -214,8 +214,7 @@ class Land:
 
         Without squares these are 0.
         """
-        squared = (self.planes**2 - 1) / 2 if squares else np.zeros_like(self.planes)
-        planes = np.concatenate([self.planes, squared])
+        planes = _and_squares(self.planes, squares)
         top, bottom, left, right = self.inner
         scales = [planes[:, top:bottom, left:right]]
         scales += [
@@ -250,9 +249,7 @@ class Land:
             filters = [filter_matrix(sigma, *places) for sigma in (0.0, *self.channels.sigmas)]
             outer.append(seen)
             matrices.append(weights @ np.stack(filters))
-        planes = self.planes[:, *outer]
-        squared = (planes**2 - 1) / 2 if squares else np.zeros_like(planes)
-        lines = np.concatenate([planes, squared]).swapaxes(0, 1)
+        lines = _and_squares(self.planes[:, *outer], squares).swapaxes(0, 1)
         rows, count, cols = lines.shape
         scales, high = matrices[0].shape[:2]
         summed = matrices[0].reshape(-1, rows) @ lines.reshape(rows, -1)
@@ -318,6 +315,11 @@ class Land:
         """Find the window in a part of the planes."""
         top, bottom, left, right = self.inner
         return top - outer[0], bottom - outer[0], left - outer[2], right - outer[2]
+
+
+def _and_squares(planes: Array, squares: bool) -> Array:
+    """Planes and then their centred squares; without squares these are 0."""
+    return np.concatenate([planes, (planes**2 - 1) / 2 if squares else np.zeros_like(planes)])
 
 
 def _fill(planes: Array, valid: Array) -> None:

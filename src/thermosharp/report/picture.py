@@ -15,7 +15,7 @@ from thermosharp.report.pixels import (
     robust_limits,
     step_for,
 )
-from thermosharp.scenes import SharpenedScene, raster
+from thermosharp.scenes import SharpenedScene, grid_of, raster
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,7 @@ class Picture:
     @property
     def grid(self) -> GeoBox:
         """The grid that both lie on."""
-        grid: GeoBox = self.sharpened.odc.geobox
-        return grid
+        return grid_of(self.sharpened)
 
     @property
     def limits(self) -> tuple[float, float]:

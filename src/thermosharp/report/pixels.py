@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_reproject
 
 from thermosharp.errors import MissingCRS
-from thermosharp.scenes import raster
+from thermosharp.scenes import grid_of, raster
 from thermosharp.storage import release
 
 CELSIUS_ZERO = 273.15
@@ -70,8 +70,9 @@ def on_grid(layer: xr.DataArray, grid: GeoBox) -> xr.DataArray:
 
     Nearest neighbour; where the grid has the larger pixels, the mean.
     """
-    source = raster(layer.values.astype(np.float32), layer.odc.geobox, nodata=np.nan)
-    larger = ground_resolution(grid) > 1.2 * ground_resolution(layer.odc.geobox)
+    own = grid_of(layer)
+    source = raster(layer.values.astype(np.float32), own, nodata=np.nan)
+    larger = ground_resolution(grid) > 1.2 * ground_resolution(own)
     shown: xr.DataArray = xr_reproject(
         source, grid, resampling="average" if larger else "nearest", dst_nodata=np.nan
     )

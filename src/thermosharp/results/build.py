@@ -20,7 +20,7 @@ from thermosharp.results.heat import (
 )
 from thermosharp.results.html import report_html
 from thermosharp.results.stored import Layer, StoredScene, stored_scenes
-from thermosharp.threads import in_threads
+from thermosharp.threads import results_of
 from thermosharp.writing import check_writable, write_files
 
 logger = logging.getLogger(__name__)
@@ -86,8 +86,7 @@ def build_report(
     making["report.html"] = lambda: report_html(folder, scenes, limits).encode(
         "utf-8", "backslashreplace"
     )
-    contents = dict(zip(making, in_threads(lambda make: make(), making.values()), strict=True))
-    return write_files(folder, contents)[-1]
+    return write_files(folder, results_of(making))[-1]
 
 
 def scenes_of(folder: Path) -> list[StoredScene]:

@@ -25,7 +25,7 @@ from thermosharp.report.pixels import (
     step_for,
 )
 from thermosharp.results.stored import StoredScene
-from thermosharp.scenes import raster
+from thermosharp.scenes import grid_of, raster
 from thermosharp.threads import in_threads
 
 #: What temperatures are rounded to in the page, K.
@@ -56,7 +56,7 @@ def page_scene(scene: StoredScene, budget: float, series: Limits) -> PageScene:
     layers, arrays, grid = _fitting_layers(scene, budget)
     observed = scene.coarse("observed")
     middle = scene.middle("sharp", MIDDLE_SIDE)
-    counted = scatter(on_grid(observed, middle.odc.geobox).values, middle.values)
+    counted = scatter(on_grid(observed, grid_of(middle)).values, middle.values)
     power = _spectrum(observed, middle)
     sharpened = scene.thinned("sharp", LONGEST)
     return PageScene(
@@ -178,14 +178,14 @@ def _grid_data(grid: GeoBox) -> dict[str, Any]:
 
 
 def _spectrum(observed: xr.DataArray, sharp: xr.DataArray) -> Spectrum | None:
-    grid = sharp.odc.geobox
+    grid = grid_of(sharp)
     known = np.isfinite(observed.values)
     if not known.any():
         return None
     # Interpolated as smoothly as the eye would: steps between pixels would look like detail.
     filled = fillnodata(observed.values.astype(np.float32), known, max_search_distance=20)
     smooth = xr_reproject(
-        raster(filled, observed.odc.geobox, nodata=np.nan), grid, resampling="cubic",
+        raster(filled, grid_of(observed), nodata=np.nan), grid, resampling="cubic",
         dst_nodata=np.nan,
     )  # fmt: skip
     return spectrum(smooth.values, sharp.values, ground_resolution(grid))

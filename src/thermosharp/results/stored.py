@@ -27,7 +27,7 @@ from thermosharp.report.pixels import (
     step_for,
 )
 from thermosharp.report.sun import is_day, solar_time
-from thermosharp.scenes import raster
+from thermosharp.scenes import grid_of, raster
 from thermosharp.writing import finished
 
 logger = logging.getLogger(__name__)
@@ -207,7 +207,7 @@ class StoredScene:
         sharpened = self.averaged("sharp", step)
         return Picture(
             name=self.name,
-            observed=on_grid(self.coarse("observed"), sharpened.odc.geobox),
+            observed=on_grid(self.coarse("observed"), grid_of(sharpened)),
             sharpened=sharpened,
             coarse=ground_resolution(self.coarse_grid),
             fine=ground_resolution(self.grid),

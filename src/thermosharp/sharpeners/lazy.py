@@ -34,6 +34,7 @@ from thermosharp.scenes import (
     SharpenedScene,
     ThermalScene,
     empty_layers,
+    grid_of,
     raster,
 )
 from thermosharp.sharpeners.base import Sharpener
@@ -87,8 +88,7 @@ class LazyScene(DaskMethodsMixin):
     @property
     def geobox(self) -> GeoBox:
         """The fine grid."""
-        geobox: GeoBox = self.lst.odc.geobox
-        return geobox
+        return grid_of(self.lst)
 
     @property
     def _parts(self) -> dict[str, Any]:

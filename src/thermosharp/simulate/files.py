@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
+from thermosharp.scenes import grid_of
 from thermosharp.simulate.materials import BANDS
 from thermosharp.simulate.scene import Simulation
 from thermosharp.writing import check_writable, write_files
@@ -128,7 +129,7 @@ def _geotiff(
     **options: Any,
 ) -> bytes:
     stored = stored[np.newaxis] if stored.ndim == 2 else stored
-    geobox = layer.odc.geobox
+    geobox = grid_of(layer)
     profile = {
         "driver": "GTiff",
         "compress": "DEFLATE",

@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from thermosharp.errors import StorageFailed
 from thermosharp.scenes import SharpenedScene, grid_of
-from thermosharp.threads import in_threads
+from thermosharp.threads import results_of
 from thermosharp.writing.cog import IN_MEMORY, cog_bytes, cog_file
 from thermosharp.writing.files import check_writable, write_files
 from thermosharp.writing.lock import locked
@@ -58,8 +58,7 @@ def write_scene(
     """
     check_writable(folder)
     maps, picture = _maps(sharp), _picture(sharp, celsius=celsius) if not maps_only else {}
-    making = picture | maps  # what takes longest is begun first
-    made = dict(zip(making, in_threads(lambda make: make(), making.values()), strict=True))
+    made = results_of(picture | maps)  # what takes longest is begun first
     contents = {name: made[name] for name in (*maps, *picture)}
     if not maps_only:
         from thermosharp.writing.styles import layer_styles  # matplotlib is slow to import
