@@ -17,7 +17,7 @@ def test_help_imports_no_scientific_library():
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
-def test_maps_only_imports_no_matplotlib(tmp_path):
+def test_maps_only_imports_neither_matplotlib_nor_arrays_of_dask(tmp_path):
     thermal, fine, _ = known_scene()
     (tmp_path / "lst.tif").write_bytes(cog_bytes(thermal.lst.values, thermal.geobox))
     (tmp_path / "fine.tif").write_bytes(cog_bytes(fine.data.values, fine.geobox))
@@ -25,7 +25,7 @@ def test_maps_only_imports_no_matplotlib(tmp_path):
     code = (
         "import sys; from typer.testing import CliRunner; from thermosharp.cli import app; "
         f"done = CliRunner().invoke(app, {words}); "
-        "print(done.exit_code, sorted({'matplotlib', 'pystac'} & set(sys.modules)))"
+        "print(done.exit_code, sorted({'matplotlib', 'pystac', 'dask.array'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)

@@ -35,7 +35,7 @@ Shares = NDArray[np.floating]
 def thermal_html(scene: ThermalScene) -> str:
     """Show a thermal scene; grey where it is not usable."""
     step = step_for(scene.geobox, _SIDE)
-    usable = scene.lst.where(scene.usable).values
+    usable = scene.usable_lst.values
     rows = [
         *_when(scene.acquired, scene.geobox),
         ("product", scene.product),

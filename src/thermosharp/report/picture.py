@@ -73,7 +73,7 @@ def picture_of(sharp: SharpenedScene, most: int) -> Picture:
     grid = coarsened(sharp.geobox, step)
     return Picture(
         name=sharp.name,
-        observed=on_grid(sharp.thermal.lst.where(sharp.thermal.usable), grid),
+        observed=on_grid(sharp.thermal.usable_lst, grid),
         sharpened=raster(values.astype(np.float32), grid),
         coarse=ground_resolution(sharp.thermal.geobox),
         fine=ground_resolution(sharp.geobox),

@@ -92,7 +92,7 @@ def _maps(sharp: SharpenedScene) -> dict[str, Making]:
             "observed minus predicted, after conservation",
         ),
         f"{sharp.name}_observed.tif": lambda: _kelvin_cog(
-            sharp.thermal.lst.where(sharp.thermal.usable),
+            sharp.thermal.usable_lst,
             sharp,
             "land surface temperature, observed, usable pixels",
         ),

@@ -16,7 +16,7 @@ def layer_styles(sharp: SharpenedScene) -> dict[str, bytes]:
     """Make a .qml for each layer of a scene; see :func:`styles`."""
     return styles(
         sharp.name,
-        observed=sharp.thermal.lst.where(sharp.thermal.usable).values,
+        observed=sharp.thermal.usable_lst.values,
         sharp=sharp.lst.values,
         residual=sharp.residual.values[0],
         uncertainty=None if sharp.uncertainty is None else sharp.uncertainty.values,
