@@ -7,7 +7,7 @@ pass.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,65 @@ MOST_STEPS = 100
 
 
 @dataclass(frozen=True)
+class Coupling:
+    """A linear operator between coarse images: what each pixel has of its neighbours.
+
+    Attributes
+    ----------
+    stencil : Stencil
+        Images that are added.
+    products : mapping
+        For some columns, from one to another, of what rows of the fine image without holes couple:
+        the rows ``(3, y)`` and the columns ``(3, x)`` with the one before, itself and the next.
+        Many images have no hole at all, and all is said here.
+    """
+
+    stencil: Stencil = field(default_factory=dict)
+    products: dict[tuple[int, int], tuple[Array, Array]] = field(default_factory=dict)
+
+    def add(self, part: "Coupling", window: Window, shape: tuple[int, ...]) -> None:
+        """Add what couples the pixels of a window of a coarse grid of some shape."""
+        new = [offset for offset in part.stencil if offset not in self.stencil]
+        if new:
+            layers = zeros((len(new), *shape), _precision(shape))
+            self.stencil.update(zip(new, layers, strict=True))
+        for offset, weights in part.stencil.items():
+            self.stencil[offset][window] += weights
+            release(self.stencil[offset])
+        rows, cols = window
+        for (start, stop), (by_row, by_column) in part.products.items():
+            place = start + cols.start, stop + cols.start
+            if place not in self.products:
+                self.products[place] = np.zeros((3, shape[0])), by_column
+            self.products[place][0][:, rows] += by_row
+
+    def __call__(self, image: Array) -> Array:
+        """Apply the operator to a coarse image."""
+        image = image.astype(_precision(image.shape), copy=False)
+        result, scratch = np.zeros_like(image), np.empty_like(image)
+        for (down, along), weights in self.stencil.items():
+            rows, other_rows = _shifted(down, image.shape[0])
+            cols, other_cols = _shifted(along, image.shape[1])
+            term = scratch[rows, cols]
+            np.multiply(weights[rows, cols], image[other_rows, other_cols], out=term)
+            result[rows, cols] += term
+            release(weights)
+        for (start, stop), (by_row, by_column) in self.products.items():
+            part = _of_neighbours(image[:, start:stop].T, by_column).T
+            result[:, start:stop] += _of_neighbours(part, by_row)
+        return result
+
+
+def _of_neighbours(image: Array, weights: Array) -> Array:
+    """Add up what each line has of the one before, of itself and of the next."""
+    before, own, after = weights.astype(image.dtype)[..., np.newaxis]
+    result: Array = own * image
+    result[1:] += before[1:] * image[:-1]
+    result[:-1] += after[:-1] * image[1:]
+    return result
+
+
+@dataclass(frozen=True)
 class Tally:
     """Sums of a strip over the coarse pixels of its window.
 
@@ -52,15 +111,15 @@ class Tally:
         Of the coarse grid.
     share, total : (y, x)
         W D 1 and W D radiance.
-    least, smooth : Stencil
+    least, smooth : Coupling
         W D W.T and W D I.
     """
 
     window: Window
     share: Array
     total: Array
-    least: Stencil
-    smooth: Stencil
+    least: Coupling
+    smooth: Coupling
 
     @classmethod
     def of(cls, strip: Strip, kelvin: Array) -> "Tally":
@@ -73,18 +132,23 @@ class Tally:
 
 def _tally(window: Window, overlap: SeparableOverlap, kelvin: Array) -> Tally:
     assert overlap.axes is not None
-    share, total = np.zeros(overlap.shape), np.zeros(overlap.shape)
-    least, smooth = np.zeros((9, *overlap.shape)), np.zeros((9, *overlap.shape))
+    height, width = shape = overlap.shape
+    share, total = np.zeros(shape), np.zeros(shape)
+    stencils = [np.zeros((9, *shape)) for _ in range(2)]
+    products = [(np.zeros((3, height)), np.zeros((3, width))) for _ in range(2)]
     y, x = overlap.axes
-    kernels.strips.tally(kelvin, *y, *x, share, total, least, smooth)
-    around = [(down, along) for down in (-1, 0, 1) for along in (-1, 0, 1)]
-    return Tally(
-        window,
-        share,
-        total,
-        dict(zip(around, least, strict=True)),
-        dict(zip(around, smooth, strict=True)),
+    broken = kernels.strips.tally(
+        kelvin, *y, *x, share, total, *stencils, *products[0], *products[1]
     )
+    around = [(down, along) for down in (-1, 0, 1) for along in (-1, 0, 1)]
+    least, smooth = (
+        Coupling(
+            dict(zip(around, stencil, strict=True)) if broken else {},
+            {(0, width): product} if broken < len(kelvin) else {},
+        )
+        for stencil, product in zip(stencils, products, strict=True)
+    )
+    return Tally(window, share, total, least, smooth)
 
 
 def _tally_general(window: Window, overlap: GeneralOverlap, kelvin: Array) -> Tally:
@@ -95,8 +159,8 @@ def _tally_general(window: Window, overlap: GeneralOverlap, kelvin: Array) -> Ta
         window,
         overlap.total(valid.astype(np.float64)),
         overlap.total(radiance),
-        _stencil(masked @ overlap.shares.T, overlap.shape),
-        _stencil(masked @ overlap.linear(), overlap.shape),
+        Coupling(_stencil(masked @ overlap.shares.T, overlap.shape)),
+        Coupling(_stencil(masked @ overlap.linear(), overlap.shape)),
     )
 
 
@@ -131,15 +195,14 @@ class Ledger:
 
     def __init__(self, pair: GridPair) -> None:
         self.share, self.total = np.zeros(pair.coarse.shape), np.zeros(pair.coarse.shape)
-        self._least: Stencil = {}
-        self._smooth: Stencil = {}
+        self._least, self._smooth = Coupling(), Coupling()
 
     def add(self, tally: Tally) -> None:
         """Add a strip."""
         self.share[tally.window] += tally.share
         self.total[tally.window] += tally.total
-        _add(self._least, tally.least, tally.window, self.share.shape)
-        _add(self._smooth, tally.smooth, tally.window, self.share.shape)
+        self._least.add(tally.least, tally.window, self.share.shape)
+        self._smooth.add(tally.smooth, tally.window, self.share.shape)
 
     def residual(self, observed: Array, usable: Array, total: Array | None = None) -> Array:
         """Observed minus mean temperature, K, ``(coarse y, coarse x)``.
@@ -179,14 +242,14 @@ class Ledger:
                 for _ in range(rounds):
                     step = residual if near is None else residual[near]
                     nodes += step
-                    residual = residual - weight * _apply(self._smooth, step)
+                    residual = residual - weight * self._smooth(step)
             light = weight.astype(_precision(weight.shape))
-            steps = weight * _solve(lambda x: light * _apply(self._least, light * x), residual)
+            steps = weight * _solve(lambda x: light * self._least(light * x), residual)
         return Correction(nodes, steps)
 
     def forget_strips(self) -> None:
         """Let go of all that only :meth:`correction` needs: large, and of no use after it."""
-        self._least, self._smooth = {}, {}
+        self._least, self._smooth = Coupling(), Coupling()
 
     def _held(self, observed: Array, usable: Array) -> Array:
         held: Array = usable & np.isfinite(observed) & (self.share >= MIN_COVERAGE)
@@ -258,31 +321,8 @@ def conserve(
     return image
 
 
-def _add(stencil: Stencil, part: Stencil, window: Window, shape: tuple[int, ...]) -> None:
-    new = [offset for offset in part if offset not in stencil]
-    if new:
-        stencil.update(zip(new, zeros((len(new), *shape), _precision(shape)), strict=True))
-    for offset, weights in part.items():
-        stencil[offset][window] += weights
-        release(stencil[offset])
-
-
 def _precision(shape: tuple[int, ...]) -> type[np.floating[Any]]:
     return np.float64 if math.prod(shape) <= MANY else np.float32
-
-
-def _apply(stencil: Stencil, image: Array) -> Array:
-    """Apply an operator to a coarse image."""
-    image = image.astype(_precision(image.shape), copy=False)
-    result, scratch = np.zeros_like(image), np.empty_like(image)
-    for (down, along), weights in stencil.items():
-        rows, other_rows = _shifted(down, image.shape[0])
-        cols, other_cols = _shifted(along, image.shape[1])
-        term = scratch[rows, cols]
-        np.multiply(weights[rows, cols], image[other_rows, other_cols], out=term)
-        result[rows, cols] += term
-        release(weights)
-    return result
 
 
 def _shifted(offset: int, size: int) -> tuple[slice, slice]:

@@ -76,13 +76,12 @@ def usable_fraction(thermal: ThermalScene, fine: GeoBox, extent: Extent) -> floa
 
 def partial_overlap(extent: Extent, coarse: GeoBox, fine: GeoBox) -> tuple[Finding, ...]:
     """Say so where LST and fine image leave part of what was asked for without an answer."""
-    both = coarse.geographic_extent & fine.geographic_extent
-    wanted = {"lst": coarse.geographic_extent, "fine": fine.geographic_extent}.get(
-        extent.output, extent.area
-    )
-    if wanted is None:
+    if extent.output == "overlap":
         return ()
-    share = (wanted & both).area / wanted.area
+    lst, image = coarse.geographic_extent, fine.geographic_extent
+    wanted = {"lst": lst, "fine": image}.get(extent.output, extent.area)
+    assert wanted is not None, "an area is given where one is asked for"
+    share = (wanted & lst & image).area / wanted.area
     if share > 0.999:
         return ()
     return (

@@ -154,16 +154,33 @@ def _row_couplings(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _couple(stencil: Array, down: int, i: int, weight: float, columns: Array) -> None:
+    """Couple a coarse row with the one `down` of it, where a row of the image has holes."""
+    if weight > 0.0:
+        for d in range(3):
+            _add(stencil[3 * (down + 1) + d, i], weight, columns[d])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _couple_rows(rows: Array, down: int, i: int, weight: float) -> None:
+    """Couple a coarse row with the one `down` of it, where all columns do so alike."""
+    if weight > 0.0:
+        rows[down + 1, i] += weight
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def tally(
     kelvin: Array, row_first: Array, row_share: Array, row_node: Array, row_part: Array,
     col_first: Array, col_share: Array, col_node: Array, col_part: Array,
     share: Array, total: Array, least: Array, smooth: Array,
-) -> None:  # fmt: skip
+    least_rows: Array, least_cols: Array, smooth_rows: Array, smooth_cols: Array,
+) -> int:  # fmt: skip
     """Add up over coarse pixels what conserving their means takes.
 
     With W the shares, D the mask of the finite pixels, I linear interpolation from the coarse
     centres: W D 1, W D radiance, W D W^T and W D I. The last two couple a coarse pixel with its
-    eight neighbours only.
+    eight neighbours only. Where rows of the fine image have no holes, they couple rows and columns
+    each for itself.
 
     Parameters
     ----------
@@ -173,35 +190,50 @@ def tally(
         Of the two axes.
     share, total : float64 (coarse y, coarse x)
     least, smooth : float64 (9, coarse y, coarse x)
-        The stencils, from the neighbour above to the left to the one below to the right. Added to,
-        in place.
+        The stencils, from the neighbour above to the left to the one below to the right: what rows
+        with holes add to them.
+    least_rows, smooth_rows : float64 (3, coarse y)
+    least_cols, smooth_cols : float64 (3, coarse x)
+        The coupling with the one before, itself and the next that rows without holes add up to.
+        All of these are added to, in place.
+
+    Returns
+    -------
+    int
+        Number of rows with holes.
     """
     width = share.shape[1]
-    covered, radiance = np.empty(width), np.empty(width)
+    radiance, full, covered = np.empty(width), np.empty(width), np.empty(width)
     both, between = np.empty((3, width)), np.empty((3, width))
-    full = False  # whether the sums of the mask are those of a row without holes
+    broken = 0
     for y in range(kelvin.shape[0]):
         holes = _row_radiance(kelvin[y], col_first, col_share, radiance)
-        if holes or not full:
-            full = not holes
+        if holes:
+            broken += 1
             _row_couplings(
                 kelvin[y], col_first, col_share, col_node, col_part, covered, both, between
+            )
+        elif broken == y:  # the first without holes: to columns the others are the same
+            _row_couplings(
+                kelvin[y], col_first, col_share, col_node, col_part, full, least_cols, smooth_cols
             )
         first, node, part = row_first[y], row_node[y], row_part[y]
         for k in range(2):
             weight, i = row_share[y, k], first + k
             if weight <= 0.0:
                 continue
-            _add(share[i], weight, covered)
+            _add(share[i], weight, covered if holes else full)
             _add(total[i], weight, radiance)
             for m in range(2):
                 other = weight * row_share[y, m]
                 drawn = weight * (part if m == 1 else 1.0 - part)
-                for d in range(3):
-                    if other > 0.0:
-                        _add(least[3 * (m - k + 1) + d, i], other, both[d])
-                    if drawn > 0.0:
-                        _add(smooth[3 * (node + m - i + 1) + d, i], drawn, between[d])
+                if holes:
+                    _couple(least, m - k, i, other, both)
+                    _couple(smooth, node + m - i, i, drawn, between)
+                else:
+                    _couple_rows(least_rows, m - k, i, other)
+                    _couple_rows(smooth_rows, node + m - i, i, drawn)
+    return broken
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -177,10 +177,11 @@ def _telling(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the numbers to decide from: neither fill nor its ghosts."""
     # Below absolute zero in any unit, or the largest 16-bit number and beyond: undeclared fill.
     numbers = values[(values > -FREEZING) & (values < 65535)]
-    ghost = np.zeros(numbers.shape, bool)
     for value in _FILL_GHOSTS:
-        ghost |= np.abs(numbers - value) < 5e-5
-    return numbers[~ghost]
+        ghost = np.abs(numbers - value) < 5e-5
+        if ghost.any():
+            numbers = numbers[~ghost]
+    return numbers
 
 
 def _provenance(

@@ -1,14 +1,16 @@
 """A look at the numbers of a fine image, from all over it, and at fill nobody declared."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thermosharp.findings import Finding
-from thermosharp.products.layers import HUGE, Band, Layer, grid_key
+from thermosharp.locations import remote
+from thermosharp.products.layers import HUGE, Band, Layer, Stored, grid_key
 from thermosharp.scenes import Window
+from thermosharp.threads import in_threads
 
 #: Numbers programs fill with and no predictor holds.
 USUAL_FILLS = (-9999.0, -32768.0)
@@ -59,8 +61,10 @@ def look_at(bands: Sequence[Band]) -> list[Sample]:
 
 def _fill_in(layer: Layer, samples: Sequence[Sample]) -> None:
     looks: list[list[NDArray[np.float64]]] = [[] for _ in samples]
-    for window in _patches(layer):
-        for values, look in zip(_seen(layer, window, samples), looks, strict=True):
+    # Each thread would ask a server again what the file is.
+    near = not any(remote(band.info.path) for band in layer.bands)
+    for patch in in_threads(lambda at: list(layer.look(at)), _patches(layer), worthwhile=near):
+        for values, look in zip(_seen(patch, samples), looks, strict=True):
             look.append(values)
     for sample, look in zip(samples, looks, strict=True):
         sample.values = np.concatenate(look)
@@ -68,13 +72,13 @@ def _fill_in(layer: Layer, samples: Sequence[Sample]) -> None:
     for window in _strips(layer):
         if all(sample.values.size for sample in wanted):
             break
-        for sample, values in zip(samples, _seen(layer, window, samples), strict=True):
+        for sample, values in zip(samples, _seen(layer.look(window), samples), strict=True):
             sample.values = sample.values if sample.values.size else values
 
 
-def _seen(layer: Layer, window: Window, samples: Sequence[Sample]) -> Iterator[NDArray[np.float64]]:
-    """Yield the values of each band under a window; count what is none."""
-    for stored, sample in zip(layer.look(window), samples, strict=True):
+def _seen(patch: Iterable[Stored], samples: Sequence[Sample]) -> Iterator[NDArray[np.float64]]:
+    """Yield the values of each band of a patch; count what is none."""
+    for stored, sample in zip(patch, samples, strict=True):
         sample.seen += stored.numbers.size
         if stored.fill.any():
             sample.filled += int(stored.fill.sum())
