@@ -48,14 +48,14 @@ class Coupling:
     ----------
     stencil : Stencil
         Images that are added.
-    products : mapping
-        For some columns, from one to another, of what rows of the fine image without holes couple:
-        the rows ``(3, y)`` and the columns ``(3, x)`` with the one before, itself and the next.
-        Many images have no hole at all, and all is said here.
+    products : list of (window, rows, columns)
+        What rows of the fine image without holes couple: of a window, its rows ``(3, y)`` and its
+        columns ``(3, x)`` with the one before, itself and the next. Most images have few holes, or
+        none, and nearly all is said here.
     """
 
     stencil: Stencil = field(default_factory=dict)
-    products: dict[tuple[int, int], tuple[Array, Array]] = field(default_factory=dict)
+    products: list[tuple[Window, Array, Array]] = field(default_factory=list)
 
     def add(self, part: "Coupling", window: Window, shape: tuple[int, ...]) -> None:
         """Add what couples the pixels of a window of a coarse grid of some shape."""
@@ -66,12 +66,12 @@ class Coupling:
         for offset, weights in part.stencil.items():
             self.stencil[offset][window] += weights
             release(self.stencil[offset])
-        rows, cols = window
-        for (start, stop), (by_row, by_column) in part.products.items():
-            place = start + cols.start, stop + cols.start
-            if place not in self.products:
-                self.products[place] = np.zeros((3, shape[0])), by_column
-            self.products[place][0][:, rows] += by_row
+        for there, by_row, by_column in part.products:
+            rows, cols = (
+                slice(base.start + inner.start, base.start + inner.stop)
+                for base, inner in zip(window, there, strict=True)
+            )
+            self.products.append(((rows, cols), by_row, by_column))
 
     def __call__(self, image: Array) -> Array:
         """Apply the operator to a coarse image."""
@@ -84,9 +84,9 @@ class Coupling:
             np.multiply(weights[rows, cols], image[other_rows, other_cols], out=term)
             result[rows, cols] += term
             release(weights)
-        for (start, stop), (by_row, by_column) in self.products.items():
-            part = _of_neighbours(image[:, start:stop].T, by_column).T
-            result[:, start:stop] += _of_neighbours(part, by_row)
+        for window, by_row, by_column in self.products:
+            part = _of_neighbours(image[window].T, by_column).T
+            result[window] += _of_neighbours(part, by_row)
         return result
 
 
@@ -141,10 +141,11 @@ def _tally(window: Window, overlap: SeparableOverlap, kelvin: Array) -> Tally:
         kelvin, *y, *x, share, total, *stencils, *products[0], *products[1]
     )
     around = [(down, along) for down in (-1, 0, 1) for along in (-1, 0, 1)]
+    whole = slice(0, height), slice(0, width)
     least, smooth = (
         Coupling(
             dict(zip(around, stencil, strict=True)) if broken else {},
-            {(0, width): product} if broken < len(kelvin) else {},
+            [(whole, *product)] if broken < len(kelvin) else [],
         )
         for stencil, product in zip(stencils, products, strict=True)
     )

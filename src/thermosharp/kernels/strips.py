@@ -101,14 +101,14 @@ def moments(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _row_radiance(kelvin: Array, first: Array, share: Array, radiance: Array) -> bool:
-    """Sum the radiance of a row over the coarse columns; tell whether it has holes."""
-    holes = False
+def _row_radiance(kelvin: Array, first: Array, share: Array, radiance: Array) -> int:
+    """Sum the radiance of a row over the coarse columns; count its holes."""
+    holes = 0
     radiance[:] = 0.0
     for x in range(kelvin.size):
         value = np.float64(kelvin[x]) / REFERENCE
         if not np.isfinite(value):
-            holes = True
+            holes += 1
             continue
         value = value * value
         value = value * value
@@ -117,6 +117,16 @@ def _row_radiance(kelvin: Array, first: Array, share: Array, radiance: Array) ->
         if b > 0.0:
             radiance[j + 1] += b * value
     return holes
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _columns_seen(kelvin: Array) -> int:
+    """Count the columns that have a value anywhere."""
+    seen = np.zeros(kelvin.shape[1], np.bool_)
+    for y in range(kelvin.shape[0]):
+        for x in range(kelvin.shape[1]):
+            seen[x] |= np.isfinite(kelvin[y, x])
+    return int(seen.sum())
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -179,8 +189,8 @@ def tally(
 
     With W the shares, D the mask of the finite pixels, I linear interpolation from the coarse
     centres: W D 1, W D radiance, W D W^T and W D I. The last two couple a coarse pixel with its
-    eight neighbours only. Where rows of the fine image have no holes, they couple rows and columns
-    each for itself.
+    eight neighbours only. Rows of the fine image without holes couple rows and columns each for
+    itself. A column that is missing altogether, beyond the coarse grid for instance, is no hole.
 
     Parameters
     ----------
@@ -205,9 +215,10 @@ def tally(
     width = share.shape[1]
     radiance, full, covered = np.empty(width), np.empty(width), np.empty(width)
     both, between = np.empty((3, width)), np.empty((3, width))
+    beyond = kelvin.shape[1] - _columns_seen(kelvin)
     broken = 0
     for y in range(kelvin.shape[0]):
-        holes = _row_radiance(kelvin[y], col_first, col_share, radiance)
+        holes = _row_radiance(kelvin[y], col_first, col_share, radiance) > beyond
         if holes:
             broken += 1
             _row_couplings(
