@@ -137,7 +137,7 @@ def _tally(window: Window, overlap: SeparableOverlap, kelvin: Array) -> Tally:
     stencils = [np.zeros((9, *shape)) for _ in range(2)]
     products = [(np.zeros((3, height)), np.zeros((3, width))) for _ in range(2)]
     y, x = overlap.axes
-    broken = kernels.strips.tally(
+    unbroken, broken = kernels.strips.tally(
         kelvin, *y, *x, share, total, *stencils, *products[0], *products[1]
     )
     around = [(down, along) for down in (-1, 0, 1) for along in (-1, 0, 1)]
@@ -145,7 +145,7 @@ def _tally(window: Window, overlap: SeparableOverlap, kelvin: Array) -> Tally:
     least, smooth = (
         Coupling(
             dict(zip(around, stencil, strict=True)) if broken else {},
-            [(whole, *product)] if broken < len(kelvin) else [],
+            [(whole, *product)] if unbroken else [],
         )
         for stencil, product in zip(stencils, products, strict=True)
     )

@@ -184,7 +184,7 @@ def tally(
     col_first: Array, col_share: Array, col_node: Array, col_part: Array,
     share: Array, total: Array, least: Array, smooth: Array,
     least_rows: Array, least_cols: Array, smooth_rows: Array, smooth_cols: Array,
-) -> int:  # fmt: skip
+) -> tuple[int, int]:  # fmt: skip
     """Add up over coarse pixels what conserving their means takes.
 
     With W the shares, D the mask of the finite pixels, I linear interpolation from the coarse
@@ -209,25 +209,28 @@ def tally(
 
     Returns
     -------
-    int
-        Number of rows with holes.
+    whole, broken : int
+        Number of rows without holes, and with; those without any value apart.
     """
     width = share.shape[1]
     radiance, full, covered = np.empty(width), np.empty(width), np.empty(width)
     both, between = np.empty((3, width)), np.empty((3, width))
     beyond = kelvin.shape[1] - _columns_seen(kelvin)
-    broken = 0
+    whole = broken = 0
     for y in range(kelvin.shape[0]):
-        holes = _row_radiance(kelvin[y], col_first, col_share, radiance) > beyond
+        gone = _row_radiance(kelvin[y], col_first, col_share, radiance)
+        if gone == kelvin.shape[1]:
+            continue
+        holes = gone > beyond
         if holes:
-            broken += 1
             _row_couplings(
                 kelvin[y], col_first, col_share, col_node, col_part, covered, both, between
             )
-        elif broken == y:  # the first without holes: to columns the others are the same
+        elif whole == 0:  # to columns the others are the same
             _row_couplings(
                 kelvin[y], col_first, col_share, col_node, col_part, full, least_cols, smooth_cols
             )
+        whole, broken = whole + (not holes), broken + holes
         first, node, part = row_first[y], row_node[y], row_part[y]
         for k in range(2):
             weight, i = row_share[y, k], first + k
@@ -244,7 +247,7 @@ def tally(
                 else:
                     _couple_rows(least_rows, m - k, i, other)
                     _couple_rows(smooth_rows, node + m - i, i, drawn)
-    return broken
+    return whole, broken
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
