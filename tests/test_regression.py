@@ -56,9 +56,11 @@ def ridge_slowly(X, y, weight, scale, shrinkage):
     return slopes, level - centre @ slopes
 
 
-def test_prediction_equals_its_slow_twin():
-    X, y, weight = data()
-    forest = LeafLinearForest(random_state=0).fit(X, y, sample_weight=weight)
+@pytest.mark.parametrize("leaves", [1, 2, 30, 32, 33, 100])
+def test_prediction_equals_its_slow_twin(leaves):
+    X, y, weight = data(2000)
+    options = {"max_leaf_nodes": leaves, "min_samples_leaf": 5, "random_state": 0}
+    forest = LeafLinearForest(**options).fit(X, y, sample_weight=weight)
     new = data(seed=1)[0] * 2
     np.testing.assert_allclose(forest.predict(new), predict_slowly(forest, new), rtol=1e-12)
 
@@ -135,6 +137,23 @@ def test_layers_are_predicted_as_samples_are():
     np.testing.assert_allclose(
         image[known], predict_slowly(forest, layers[:, known].T.astype(float)), rtol=1e-6
     )
+
+
+def test_single_precision_takes_the_sides_that_double_does():
+    X, y, weight = data()
+    forest = LeafLinearForest(random_state=0).fit(X, y, sample_weight=weight)
+    split = forest.threshold_[0, 0].astype(np.float32)
+    first = forest.feature_[0, 0]
+    layers = np.repeat(data(seed=1)[0].T.astype(np.float32)[:, :1], 3, axis=1)
+    layers[first] = [
+        np.nextafter(split, -np.inf, dtype=np.float32),
+        split,
+        np.nextafter(split, np.inf, dtype=np.float32),
+    ]
+    twin = predict_slowly(forest, layers.T.astype(float))
+    image = forest.predict_lines(np.ascontiguousarray(layers[None]))
+    np.testing.assert_allclose(image[0], twin, rtol=1e-6)
+    assert np.ptp(twin) > 1e-5 * np.abs(twin).max()  # the sides differ
 
 
 def test_threads_change_nothing(monkeypatch):

@@ -33,8 +33,7 @@ def empty(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
     WriteFailed
         The disk has no room for it.
     """
-    kind = np.dtype(dtype)
-    size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+    kind, size = np.dtype(dtype), _bytes(shape, dtype)
     if size <= IN_MEMORY:
         return np.empty(shape, kind)
     place = folder()
@@ -50,10 +49,13 @@ def empty(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
 
 def zeros(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
     """Make an array of zeros, as :func:`empty` does."""
-    array = empty(shape, dtype)
-    if not in_file(array):  # a new file holds nothing else
-        array[...] = 0
-    return array
+    if _bytes(shape, dtype) <= IN_MEMORY:
+        return np.zeros(shape, dtype)
+    return empty(shape, dtype)  # a new file holds nothing else
+
+
+def _bytes(shape: Sequence[int], dtype: DTypeLike) -> int:
+    return int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
 
 
 def in_file(array: NDArray[Any]) -> bool:
