@@ -247,7 +247,7 @@ class PredictorStack:
         if part.chunks is None and in_file(part.values) and not whole:
             copied = np.array(part.values, order="C")
             release(part.values)
-            part = part.copy(data=copied)
+            part = _wrapped(copied, part.dims, part.coords, part.attrs)
         return replace(self, data=part)
 
     def release(self) -> None:
