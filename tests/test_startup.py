@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from scenes_for_tests import known_scene
 from thermosharp.writing.cog import cog_bytes
 
@@ -17,15 +19,20 @@ def test_help_imports_no_scientific_library():
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
-def test_maps_only_imports_neither_matplotlib_nor_arrays_of_dask(tmp_path):
+@pytest.mark.parametrize(
+    ("options", "unwanted"),
+    [([], {"dask.array"}), (["--maps-only"], {"dask.array", "matplotlib", "pystac"})],
+    ids=["everything", "maps only"],
+)
+def test_sharpening_imports_no_library_it_does_not_take(options, unwanted, tmp_path):
     thermal, fine, _ = known_scene()
     (tmp_path / "lst.tif").write_bytes(cog_bytes(thermal.lst.values, thermal.geobox))
     (tmp_path / "fine.tif").write_bytes(cog_bytes(fine.data.values, fine.geobox))
-    words = ["sharpen", "lst.tif", "--fine", "fine.tif", "-o", "out", "--maps-only"]
+    words = ["sharpen", "lst.tif", "--fine", "fine.tif", "-o", "out", *options]
     code = (
         "import sys; from typer.testing import CliRunner; from thermosharp.cli import app; "
         f"done = CliRunner().invoke(app, {words}); "
-        "print(done.exit_code, sorted({'matplotlib', 'pystac', 'dask.array'} & set(sys.modules)))"
+        f"print(done.exit_code, sorted({unwanted} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)

@@ -7,7 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
-from odc.geo.xr import xr_reproject
+from odc.geo.warp import rio_reproject
 
 from thermosharp.errors import MissingCRS
 from thermosharp.scenes import grid_of, raster
@@ -65,18 +65,20 @@ def coarsened(geobox: GeoBox, step: int) -> GeoBox:
     return GeoBox(shape, geobox.transform * geobox.transform.scale(step), geobox.crs)
 
 
-def on_grid(layer: xr.DataArray, grid: GeoBox) -> xr.DataArray:
-    """Show a layer ``(y, x)`` on another grid, each pixel as the block that it is.
+def on_grid(layer: xr.DataArray, grid: GeoBox, resampling: str | None = None) -> xr.DataArray:
+    """Show a layer ``(y, x)`` on another grid, float32, NaN where it has nothing.
 
-    Nearest neighbour; where the grid has the larger pixels, the mean.
+    Each pixel as the block that it is, by nearest neighbour; where the grid has the larger pixels,
+    the mean. Unless `resampling` names another way of GDAL's, such as ``cubic``.
     """
     own = grid_of(layer)
-    source = raster(layer.values.astype(np.float32), own, nodata=np.nan)
-    larger = ground_resolution(grid) > 1.2 * ground_resolution(own)
-    shown: xr.DataArray = xr_reproject(
-        source, grid, resampling="average" if larger else "nearest", dst_nodata=np.nan
-    )
-    return raster(shown.values, grid)
+    if resampling is None:
+        larger = ground_resolution(grid) > 1.2 * ground_resolution(own)
+        resampling = "average" if larger else "nearest"
+    source = layer.values.astype(np.float32, copy=False)
+    shown = np.full(grid.shape, np.nan, np.float32)
+    rio_reproject(source, shown, own, grid, resampling, src_nodata=np.nan, dst_nodata=np.nan)
+    return raster(shown, grid)
 
 
 def ground_resolution(geobox: GeoBox) -> float:

@@ -9,7 +9,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from odc.geo.xr import xr_reproject
 from rasterio.fill import fillnodata
 
 from thermosharp.report import words
@@ -184,10 +183,7 @@ def _spectrum(observed: xr.DataArray, sharp: xr.DataArray) -> Spectrum | None:
         return None
     # Interpolated as smoothly as the eye would: steps between pixels would look like detail.
     filled = fillnodata(observed.values.astype(np.float32), known, max_search_distance=20)
-    smooth = xr_reproject(
-        raster(filled, grid_of(observed), nodata=np.nan), grid, resampling="cubic",
-        dst_nodata=np.nan,
-    )  # fmt: skip
+    smooth = on_grid(raster(filled, grid_of(observed)), grid, "cubic")
     return spectrum(smooth.values, sharp.values, ground_resolution(grid))
 
 

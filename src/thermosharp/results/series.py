@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from odc.geo.xr import xr_reproject
 
 from thermosharp.errors import NothingFound
 from thermosharp.report.frames import animate, frame
-from thermosharp.report.pixels import coarsened, robust_limits, step_for
+from thermosharp.report.pixels import coarsened, on_grid, robust_limits, step_for
 from thermosharp.results.build import drawn_in_celsius, scenes_of
 from thermosharp.results.page_scenes import subtitle, title
 from thermosharp.results.stored import Layer, StoredScene
@@ -115,14 +114,8 @@ def _too_few(folder: Path, count: int, what: str) -> NothingFound:
 def _on(scene: StoredScene, layer: Layer, grid: GeoBox) -> NDArray[np.float32]:
     """Bring a layer to a grid; the mean where that has the larger pixels."""
     values = scene.averaged(layer, 1)
-    if scene.grid == grid:
-        return np.asarray(values.values, np.float32)
-    larger = abs(grid.resolution.x) > 1.2 * abs(scene.grid.resolution.x)
-    source = values.assign_attrs(nodata=np.nan)
-    moved = xr_reproject(
-        source, grid, resampling="average" if larger else "nearest", dst_nodata=np.nan
-    )
-    return np.asarray(moved.values, np.float32)
+    shown = values if scene.grid == grid else on_grid(values, grid)
+    return np.asarray(shown.values, np.float32)
 
 
 def _common_lattice(scenes: Sequence[StoredScene]) -> GeoBox:
