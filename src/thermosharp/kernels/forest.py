@@ -56,15 +56,14 @@ def _prepare(
     kept : uint32 (trees, nodes, words)
         The leaves that are left for a pixel above the edge: the first is the lowest bit.
     leaf : float64 (trees, words * 32, ...)
-        Slopes, intercept, zeros, lower and upper bound, at the places of the leaves' bits.
+        Slopes, intercept, zeros that are there already, lower and upper bound, at the places of the
+        leaves' bits.
     """
     trees, size = left.shape
     features = models.shape[2] - 3
     count, first = np.empty(size, np.int64), np.empty(size, np.int64)
-    splits[:] = 0
-    kept[:] = ALL
-    leaf[:] = 0.0
     for t in range(trees):
+        splits[t] = 0
         for node in range(size - 1, -1, -1):  # children come after their parents
             inner = left[t, node] >= 0
             count[node] = count[left[t, node]] + count[right[t, node]] if inner else 1
@@ -73,11 +72,14 @@ def _prepare(
         for node in range(reached):
             one, n = left[t, node], splits[t]
             if one < 0:
-                word, bit = divmod(first[node], WORD)
-                row = leaf[t, WORD * word + _place(1 << bit)]
-                row[: features + 1] = models[t, node, : features + 1]
-                row[-2:] = models[t, node, features + 1 :]
+                bit = first[node] % WORD
+                at = first[node] - bit + _place(1 << bit)
+                for k in range(features + 3):
+                    over = leaf.shape[2] - features - 3 if k > features else 0
+                    leaf[t, at, k + over] = models[t, node, k]
                 continue
+            for w in range(kept.shape[2]):
+                kept[t, n, w] = ALL
             first[one], first[right[t, node]] = first[node], first[node] + count[one]
             for gone in range(first[one], first[one] + count[one]):
                 kept[t, n, gone // WORD] &= ~np.uint32(1 << (gone % WORD))
@@ -134,7 +136,9 @@ def _means(
     words = kept.shape[2]
     mean[:count] = 0.0
     for t in range(splits.size):
-        leaves[:] = ALL
+        for w in range(words):
+            for i in range(BLOCK):
+                leaves[w, i] = ALL
         for n in range(splits[t]):
             for w in range(words):
                 if kept[t, n, w] != ALL:
@@ -156,13 +160,14 @@ def _room(lines: Array, left: Array) -> tuple[Array, ...]:
     features = lines.shape[1]
     width = (features + 4) // 4 * 4
     samples = np.zeros((BLOCK, width))
-    samples[:, features] = 1.0
+    for i in range(BLOCK):
+        samples[i, features] = 1.0
     return (
         np.empty(trees, np.int64),
         np.empty((trees, nodes), np.int64),
         np.empty((trees, nodes), lines.dtype),
         np.empty((trees, nodes, words), np.uint32),
-        np.empty((trees, words * WORD, width + 2)),
+        np.zeros((trees, words * WORD, width + 2)),
         np.empty((features, BLOCK), lines.dtype),
         samples,
         np.empty((words, BLOCK), np.uint32),
