@@ -1,6 +1,6 @@
 """What to read from which file, and what the stored numbers mean: the plan of a predictor image."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -359,30 +359,33 @@ class Plan:
             return counts
 
         strips = _strips(window[0], self._strip)
-        counts = np.sum(list(in_threads(one, strips, worthwhile=self._apart)), axis=0, dtype=int)
+        counts = np.sum(
+            list(in_threads(one, strips, worthwhile=apart(self._paths))), axis=0, dtype=int
+        )
         shares = [masked / seen if seen else 0.0 for masked, seen in counts]
         told = [_masked(mask, share) for mask, share in zip(self.masks, shares, strict=True)]
         return (*self.findings, *told)
 
     @property
     def _strip(self) -> int:
-        return _TALL_STRIP if self._jpeg2000 else _STRIP
-
-    @property
-    def _apart(self) -> bool:
-        """Whether to read strips at the same time: not where each would ask a server again.
-
-        Nor of JPEG 2000, which takes much memory to decode.
-        """
-        return not self._jpeg2000 and not any(map(remote, self._paths))
-
-    @property
-    def _jpeg2000(self) -> bool:
-        return any(path.suffix.lower() == ".jp2" for path in self._paths)
+        return _TALL_STRIP if _jpeg2000(self._paths) else _STRIP
 
     @property
     def _paths(self) -> set[Path]:
         return {band.info.path for layer in self.layers for band in layer.bands}
+
+
+def apart(paths: Iterable[Path]) -> bool:
+    """Tell whether to read parts of images at the same time.
+
+    Not where each would ask a server again. Nor of JPEG 2000, which takes much memory to decode.
+    """
+    paths = set(paths)
+    return not _jpeg2000(paths) and not any(map(remote, paths))
+
+
+def _jpeg2000(paths: Iterable[Path]) -> bool:
+    return any(path.suffix.lower() == ".jp2" for path in paths)
 
 
 def _strips(rows: slice, height: int) -> Iterator[slice]:

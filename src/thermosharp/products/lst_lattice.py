@@ -16,9 +16,6 @@ from thermosharp.findings import Finding
 STEP = 0.02
 TUTORIAL_OFFSET = 0.49
 
-#: Values that are looked at before all are.
-_FEW = 10_000
-
 
 def on_half_lattice(values: NDArray[np.float64], step: float) -> bool:
     """Tell whether values lie half-way between the multiples of `step`.

@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thermosharp.findings import Finding
-from thermosharp.locations import remote
-from thermosharp.products.layers import HUGE, Band, Layer, Stored, grid_key
+from thermosharp.products.layers import HUGE, Band, Layer, Stored, apart, grid_key
 from thermosharp.scenes import Window
 from thermosharp.threads import in_threads
 
@@ -61,9 +60,10 @@ def look_at(bands: Sequence[Band]) -> list[Sample]:
 
 def _fill_in(layer: Layer, samples: Sequence[Sample]) -> None:
     looks: list[list[NDArray[np.float64]]] = [[] for _ in samples]
-    # Each thread would ask a server again what the file is.
-    near = not any(remote(band.info.path) for band in layer.bands)
-    for patch in in_threads(lambda at: list(layer.look(at)), _patches(layer), worthwhile=near):
+    worthwhile = apart(band.info.path for band in layer.bands)
+    for patch in in_threads(
+        lambda window: list(layer.look(window)), _patches(layer), worthwhile=worthwhile
+    ):
         for values, look in zip(_seen(patch, samples), looks, strict=True):
             look.append(values)
     for sample, look in zip(samples, looks, strict=True):
