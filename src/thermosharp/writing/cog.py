@@ -10,6 +10,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, DatasetWriter, MemoryFile
 from rasterio.shutil import copy
@@ -25,13 +26,12 @@ IN_MEMORY = 100_000_000
 #: Pixels a side of a block.
 BLOCK = 512
 
-#: How blocks are packed, overviews made, and statistics kept.
+#: How blocks are packed, and statistics kept.
 OPTIONS = {
     "compress": "DEFLATE",
     "level": 1,  # half the time of the usual 6, for files a hundredth larger
     "predictor": "YES",
     "blocksize": BLOCK,
-    "overview_resampling": "AVERAGE",
     "bigtiff": "IF_SAFER",
     "statistics": "YES",
     "num_threads": "ALL_CPUS",
@@ -74,7 +74,7 @@ def cog_bytes(
     with MemoryFile() as plain, MemoryFile() as packed:
         with plain.open(driver="GTiff", **_profile(values, geobox, nodata)) as dataset:
             dataset.write(values)
-            _describe(dataset, descriptions, unit, tags)
+            _complete(dataset, descriptions, unit, tags)
         # Unlike closing a COG that was written to, copying lets other threads work meanwhile.
         copy(plain.name, packed.name, driver="COG", **OPTIONS)
         return bytes(packed.getbuffer())
@@ -111,10 +111,10 @@ def cog_file(
         try:
             with rasterio.Env(GDAL_CACHEMAX=CACHE):
                 with rasterio.open(plain, "w", **profile) as dataset:
-                    _describe(dataset, descriptions, unit, tags)
                     for rows, window in _strips(values):
                         dataset.write(values[:, rows], window=window)
                         release(values)
+                    _complete(dataset, descriptions, unit, tags)
                 copy(plain, packed, driver="COG", **OPTIONS)
                 with rasterio.open(packed, num_threads="ALL_CPUS") as dataset:
                     whole = _same(dataset, values)
@@ -138,9 +138,15 @@ def _profile(values: NDArray[Any], geobox: GeoBox, nodata: float | None) -> dict
     }
 
 
-def _describe(
+def _complete(
     dataset: DatasetWriter, descriptions: Iterable[str], unit: str, tags: Mapping[str, str] | None
 ) -> None:
+    """Add to the values of an image what else belongs to it: averaged overviews, and words."""
+    size, levels = max(dataset.shape), []
+    while size > BLOCK * 2 ** len(levels):
+        levels.append(2 ** (len(levels) + 1))
+    # Made here they are read as they are; the COG driver would pack and unpack its own.
+    dataset.build_overviews(levels, Resampling.average)
     dataset.update_tags(**(tags or {}))
     for band, description in enumerate(descriptions, start=1):
         dataset.set_band_description(band, description)
