@@ -193,7 +193,26 @@ def expected_rmse(
         Where the scene is too small to be degraded, what the method states alone; None if it states
         nothing.
     """
-    measured = _one_scale_up(method, thermal, predictors, shift, pair)
+    return and_stated(
+        one_scale_up(method, thermal, predictors, pair=pair, shift=shift), uncertainty
+    )
+
+
+def and_stated(measured: float | None, uncertainty: NDArray[Any] | None) -> float | None:
+    """Take the error measured one scale up and the uncertainty stated together.
+
+    Parameters
+    ----------
+    measured : float or None
+        What :func:`one_scale_up` gives, K.
+    uncertainty : (y, x), optional
+        Standard deviation that the method states for its map, K.
+
+    Returns
+    -------
+    float or None
+        What :func:`expected_rmse` gives.
+    """
     stated = None if uncertainty is None else _root_mean_square(uncertainty)
     if stated is None or measured is None:
         return measured if stated is None else stated
@@ -210,13 +229,19 @@ def _root_mean_square(image: Array) -> float | None:
     return math.sqrt(total / count) if count else None
 
 
-def _one_scale_up(
+def one_scale_up(
     method: Sharpener,
     thermal: ThermalScene,
     predictors: Predictors,
-    shift: Shift,
-    pair: GridPair | None,
+    *,
+    pair: GridPair | None = None,
+    shift: Shift = (0.0, 0.0),
 ) -> float | None:
+    """RMSE, K, of a scene that is degraded and recovered; None where it is too small.
+
+    The measured half of :func:`expected_rmse`, with the same parameters: it needs no map, so it can
+    be found while one is made.
+    """
     if max(thermal.geobox.shape) > ENOUGH_DEGRADED:
         thermal, predictors = _best_part(thermal, predictors)
         pair = None

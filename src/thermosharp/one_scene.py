@@ -10,19 +10,20 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from thermosharp.evaluation import EXPECTED_RMSE, expected_rmse
+from thermosharp.evaluation import EXPECTED_RMSE, and_stated, one_scale_up
 from thermosharp.freshness import seen
 from thermosharp.locations import remote, version_of
 from thermosharp.pairing import ScenePair, open_pair
 from thermosharp.placement import output_geobox, place
 from thermosharp.rasterfiles import reusing
 from thermosharp.scene_job import Outcome, SceneJob, SharpenOptions
-from thermosharp.scenes import PredictorStack
-from thermosharp.sharpeners import make_sharpener
+from thermosharp.scenes import PredictorStack, SharpenedScene
+from thermosharp.sharpeners import Sharpener, make_sharpener
 from thermosharp.sharpeners.rehearsal import rehearse
 from thermosharp.sharpeners.strips import Spread, over_threads
 from thermosharp.stages import timed
-from thermosharp.vetting import vet, vet_result
+from thermosharp.threads import beside
+from thermosharp.vetting import Vetted, vet, vet_result
 from thermosharp.writing import summary_row, write_scene
 
 #: Set once this process has loaded, or is about to, what sharpening takes.
@@ -64,16 +65,7 @@ def sharpen_scene(job: SceneJob, about: dict[str, Any]) -> Outcome:
         trusted = vet(
             pair, predictors, thresholds=limits, register=options.register, force=options.force
         )
-    with _spread(job, pair, predictors) as spread:
-        sharp = method.sharpen(
-            trusted.thermal, trusted.predictors, box=trusted.box, spread=spread
-        )  # fmt: skip
-    sharp = vet_result(sharp, trusted, limits, force=options.force)
-    with timed(seconds, "expect"):
-        expected = expected_rmse(
-            method, trusted.thermal, predictors, pair=method.pair_,
-            uncertainty=None if sharp.uncertainty is None else sharp.uncertainty.values,
-        )  # fmt: skip
+    sharp, expected = _sharpened(job, method, pair, predictors, trusted, seconds)
     registration = trusted.registration and trusted.registration.to_dict()
     del predictors, trusted  # the most there is in memory, and writing takes some of its own
     stages = {**seconds, **sharp.diagnostics.seconds}
@@ -100,6 +92,26 @@ def sharpen_scene(job: SceneJob, about: dict[str, Any]) -> Outcome:
         name=job.name, status="done", row=row, findings=sharp.findings,
         acquired=sharp.thermal.acquired, grid=sharp.thermal.geobox,
     )  # fmt: skip
+
+
+def _sharpened(
+    job: SceneJob, method: Sharpener, pair: ScenePair, predictors: PredictorStack,
+    trusted: Vetted, seconds: dict[str, float],
+) -> tuple[SharpenedScene, float | None]:  # fmt: skip
+    """Sharpen a scene; meanwhile, for it keeps no core busy for long, find what error to expect."""
+    limits, force = job.options.thermal.thresholds, job.options.force
+
+    def expect() -> float | None:
+        with timed(seconds, "expect"):
+            return one_scale_up(method, trusted.thermal, predictors)
+
+    with _spread(job, pair, predictors) as spread, beside(expect) as measured:
+        sharp = method.sharpen(
+            trusted.thermal, trusted.predictors, box=trusted.box, spread=spread
+        )  # fmt: skip
+        sharp = vet_result(sharp, trusted, limits, force=force)
+        stated = None if sharp.uncertainty is None else sharp.uncertainty.values
+        return sharp, and_stated(measured(), stated)
 
 
 @contextmanager

@@ -67,6 +67,20 @@ def results_of(calls: Mapping[Key, Callable[[], Result]]) -> dict[Key, Result]:
     return dict(zip(calls, in_threads(lambda call: call(), calls.values()), strict=True))
 
 
+@contextmanager
+def beside(work: Callable[[], Result]) -> Iterator[Callable[[], Result]]:
+    """Begin a piece of work that is wanted later, in one thread, while others do theirs.
+
+    What is yielded waits for it, and returns its result or raises its error. On a single core it
+    does the work itself.
+    """
+    if cores() == 1:
+        yield work
+        return
+    with ThreadPoolExecutor(1, initializer=_most.set, initargs=(1,)) as thread:
+        yield thread.submit(work).result
+
+
 class _OneBlasThread:
     """A limit of the whole process: it holds until the last of those inside has left."""
 
