@@ -128,7 +128,8 @@ class Channels:
         _, axes = np.linalg.eigh(np.cov(held, dtype=np.float64).reshape(count, count))
         # The sign of a principal component is arbitrary: made positive, so that it is always one.
         axes = axes[:, ::-1][:, :COMPONENTS] * np.sign(axes.sum(axis=0) + 1e-12)[::-1][:COMPONENTS]
-        return cls(pairs, low, high, mean, unit, axes.T.astype(np.float32), sigmas)
+        components = np.ascontiguousarray(axes.T, np.float32)
+        return cls(pairs, low, high, mean, unit, components, sigmas)
 
     @property
     def count(self) -> int:

@@ -139,7 +139,7 @@ class Forest(Parameterized):
 
 def _binned(X: Array) -> tuple[Array, Array, Array]:
     """Codes, edges and numbers of bins of samples ``(n, features)``."""
-    ordered = np.sort(X[:: max(1, len(X) // BINNED)].T, axis=1)
+    ordered = np.sort(np.ascontiguousarray(X[:: max(1, len(X) // BINNED)].T), axis=1)
     edges, bins = kernels.trees.bin_edges(ordered, kernels.trees.MAX_BINS)
     codes = np.empty(X.shape, np.uint8)
 

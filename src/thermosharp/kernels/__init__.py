@@ -2,6 +2,9 @@
 
 The modules are imported when they are first used, as attributes of this package: numba takes half a
 second, which a thread can spend while files are read.
+
+To make arrays inside a loop, or to work on whole ones, takes a tenth of a second or more each to
+compile. Where several would be needed, a plain function of the loop's name makes room for them.
 """
 
 from importlib import import_module

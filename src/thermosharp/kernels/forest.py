@@ -95,15 +95,18 @@ def _gather(line: Array, x: int, count: int, block: Array, samples: Array, whole
 
     Tells whether there are any.
     """
-    whole[:count] = True
+    for i in range(count):
+        whole[i] = True
     for k in range(line.shape[0]):
         for i in range(count):
             block[k, i] = line[k, x + i]
             whole[i] &= np.isfinite(block[k, i])
+    some = False
     for i in range(count):
+        some |= whole[i]
         for k in range(line.shape[0]):
             samples[i, k] = block[k, i]
-    return bool(whole[:count].any())
+    return some
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -152,7 +155,6 @@ def _means(
         mean[i] /= splits.size
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def _room(lines: Array, left: Array) -> tuple[Array, ...]:
     """Make room for what :func:`_prepare` and :func:`_gather` fill in, and :func:`_means` takes."""
     trees, nodes = left.shape
@@ -160,8 +162,7 @@ def _room(lines: Array, left: Array) -> tuple[Array, ...]:
     features = lines.shape[1]
     width = (features + 4) // 4 * 4
     samples = np.zeros((BLOCK, width))
-    for i in range(BLOCK):
-        samples[i, features] = 1.0
+    samples[:, features] = 1.0
     return (
         np.empty(trees, np.int64),
         np.empty((trees, nodes), np.int64),
@@ -176,7 +177,6 @@ def _room(lines: Array, left: Array) -> tuple[Array, ...]:
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def predict_forest(
     lines: Array, left: Array, right: Array, feature: Array, threshold: Array, models: Array,
     image: Array,
@@ -185,7 +185,16 @@ def predict_forest(
 
     NaN where a layer has no value.
     """
-    splits, band, edge, kept, leaf, block, samples, leaves, mean, whole = _room(lines, left)
+    room = _room(lines, left)
+    _predict_forest(lines, left, right, feature, threshold, models, image, room)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _predict_forest(
+    lines: Array, left: Array, right: Array, feature: Array, threshold: Array, models: Array,
+    image: Array, room: tuple[Array, ...],
+) -> None:  # fmt: skip
+    splits, band, edge, kept, leaf, block, samples, leaves, mean, whole = room
     _prepare(left, right, feature, threshold, models, splits, band, edge, kept, leaf)
     rows, _, cols = lines.shape
     for y in range(rows):
@@ -197,7 +206,6 @@ def predict_forest(
                 image[y, x + i] = mean[i] if whole[i] else np.nan
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def predict_windows(
     lines: Array, cy: Array, cx: Array, parts: Array, tiles: Array, seam: float,
     left: Array, right: Array, feature: Array, threshold: Array, models: Array,
@@ -222,7 +230,19 @@ def predict_windows(
     total, weight : float64 (y, x)
         Weighted sum and sum of weights: added to, in place.
     """
-    splits, band, edge, kept, leaf, block, samples, leaves, mean, whole = _room(lines, left[0])
+    _predict_windows(
+        lines, cy, cx, parts, tiles, seam, left, right, feature, threshold, models, total, weight,
+        _room(lines, left[0]),
+    )  # fmt: skip
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _predict_windows(
+    lines: Array, cy: Array, cx: Array, parts: Array, tiles: Array, seam: float,
+    left: Array, right: Array, feature: Array, threshold: Array, models: Array,
+    total: Array, weight: Array, room: tuple[Array, ...],
+) -> None:  # fmt: skip
+    splits, band, edge, kept, leaf, block, samples, leaves, mean, whole = room
     for t in range(parts.shape[0]):
         top, bottom, first, last = parts[t]
         low_y, high_y, low_x, high_x = tiles[t]

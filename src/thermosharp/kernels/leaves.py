@@ -32,11 +32,22 @@ def _solve(normal: Array, moment: Array) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _clear(room: Array) -> None:
+    """Set all to zero. Written out: whole arrays take long to compile."""
+    for i in range(room.shape[0]):
+        for k in range(room.shape[1]):
+            room[i, k] = 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def solve_leaf(
     samples: Array, target: Array, weight: Array, members: Array,
-    scale: Array, shrinkage: float, extrapolation: float, model: Array,
+    scale: Array, shrinkage: float, extrapolation: float, model: Array, room: Array,
 ) -> None:  # fmt: skip
-    """Weighted ridge regression of one leaf, clamped to its widened range, into `model`."""
+    """Weighted ridge regression of one leaf, clamped to its widened range, into `model`.
+
+    What is in `room`, float64 (features + 4, features), is lost.
+    """
     features = samples.shape[1]
     total = 0.0
     for i in members:
@@ -44,7 +55,10 @@ def solve_leaf(
     # Weights may all be zero in a leaf of the most mixed pixels: count them alike then.
     even = 0.0 if total > 0.0 else 1.0
     total += even * members.size
-    centre, level = np.zeros(features), 0.0
+    normal, moment = room[:features], room[features]
+    centre, z, unit = room[features + 1], room[features + 2], room[features + 3]
+    _clear(room)
+    level = 0.0
     low, high = np.inf, -np.inf
     for i in members:
         share = (weight[i] + even) / total
@@ -52,8 +66,6 @@ def solve_leaf(
         low, high = min(low, target[i]), max(high, target[i])
         for k in range(features):
             centre[k] += share * samples[i, k]
-    normal, moment = np.zeros((features, features)), np.zeros(features)
-    z, unit = np.empty(features), np.empty(features)
     for k in range(features):
         unit[k] = 1.0 / scale[k]
     for i in members:

@@ -58,7 +58,6 @@ def _whole(lines: Array, valid: Array) -> None:
                 valid[y, x] &= np.isfinite(lines[y, band, x])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def moments(
     lines: Array, level: Array, row_first: Array, row_share: Array, col_first: Array,
     col_share: Array, share: Array, total: Array, square: Array,
@@ -77,11 +76,24 @@ def moments(
     total, square : float64 (band, coarse y, coarse x)
         Sums of the weights, of the values, and of their squares: added to, in place.
     """
-    rows, bands, cols = lines.shape
-    valid, ones = np.empty((rows, cols), np.bool_), np.ones(cols, np.float32)
+    rows, _, cols = lines.shape
+    _moments(
+        lines, level, row_first, row_share, col_first, col_share, share, total, square,
+        np.empty((rows, cols), np.bool_), np.ones(cols, np.float32), np.zeros((4, cols)),
+        np.zeros(share.shape),
+    )  # fmt: skip
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _moments(
+    lines: Array, level: Array, row_first: Array, row_share: Array, col_first: Array,
+    col_share: Array, share: Array, total: Array, square: Array,
+    valid: Array, ones: Array, down: Array, unused: Array,
+) -> None:  # fmt: skip
+    rows, bands, _ = lines.shape
     _whole(lines, valid)
     # Down the columns first, which goes many at a time; of a coarse row and of the next.
-    one, two, unused = np.zeros((2, cols)), np.zeros((2, cols)), np.zeros(share.shape)
+    one, two = down[:2], down[2:]
     for band in range(-1, bands):
         first, second = (share, unused) if band < 0 else (total[band], square[band])
         middle, i = 0.0 if band < 0 else level[band], row_first[0]
@@ -104,7 +116,8 @@ def moments(
 def _row_radiance(kelvin: Array, first: Array, share: Array, radiance: Array) -> int:
     """Sum the radiance of a row over the coarse columns; count its holes."""
     holes = 0
-    radiance[:] = 0.0
+    for j in range(radiance.size):
+        radiance[j] = 0.0
     for x in range(kelvin.size):
         value = np.float64(kelvin[x]) / REFERENCE
         if not np.isfinite(value):
@@ -120,13 +133,15 @@ def _row_radiance(kelvin: Array, first: Array, share: Array, radiance: Array) ->
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _columns_seen(kelvin: Array) -> int:
-    """Count the columns that have a value anywhere."""
-    seen = np.zeros(kelvin.shape[1], np.bool_)
+def _columns_missed(kelvin: Array, seen: Array) -> int:
+    """Count the columns that have no value anywhere; `seen` (x,) marks the others."""
     for y in range(kelvin.shape[0]):
         for x in range(kelvin.shape[1]):
             seen[x] |= np.isfinite(kelvin[y, x])
-    return int(seen.sum())
+    count = 0
+    for x in range(seen.size):
+        count += not seen[x]
+    return count
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -139,9 +154,10 @@ def _row_couplings(
     `covered` ``(coarse x,)``; the coupling of a column with the one before, itself and the next,
     `both` ``(3, coarse x)``; and that with interpolation from there, `between`.
     """
-    covered[:] = 0.0
-    both[:] = 0.0
-    between[:] = 0.0
+    for j in range(covered.size):
+        covered[j] = 0.0
+        for k in range(3):
+            both[k, j], between[k, j] = 0.0, 0.0
     for x in range(kelvin.size):
         if not np.isfinite(kelvin[x]):
             continue
@@ -178,7 +194,6 @@ def _couple_rows(rows: Array, down: int, i: int, weight: float) -> None:
         rows[down + 1, i] += weight
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def tally(
     kelvin: Array, row_first: Array, row_share: Array, row_node: Array, row_part: Array,
     col_first: Array, col_share: Array, col_node: Array, col_part: Array,
@@ -212,10 +227,24 @@ def tally(
     whole, broken : int
         Number of rows without holes, and with; those without any value apart.
     """
-    width = share.shape[1]
-    radiance, full, covered = np.empty(width), np.empty(width), np.empty(width)
-    both, between = np.empty((3, width)), np.empty((3, width))
-    beyond = kelvin.shape[1] - _columns_seen(kelvin)
+    whole, broken = _tally(
+        kelvin, row_first, row_share, row_node, row_part, col_first, col_share, col_node, col_part,
+        share, total, least, smooth, least_rows, least_cols, smooth_rows, smooth_cols,
+        np.zeros(kelvin.shape[1], np.bool_), np.empty((9, share.shape[1])),
+    )  # fmt: skip
+    return whole, broken
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _tally(
+    kelvin: Array, row_first: Array, row_share: Array, row_node: Array, row_part: Array,
+    col_first: Array, col_share: Array, col_node: Array, col_part: Array,
+    share: Array, total: Array, least: Array, smooth: Array,
+    least_rows: Array, least_cols: Array, smooth_rows: Array, smooth_cols: Array,
+    seen: Array, room: Array,
+) -> tuple[int, int]:  # fmt: skip
+    radiance, full, covered, both, between = room[0], room[1], room[2], room[3:6], room[6:]
+    beyond = _columns_missed(kelvin, seen)
     whole = broken = 0
     for y in range(kelvin.shape[0]):
         gone = _row_radiance(kelvin[y], col_first, col_share, radiance)
@@ -250,7 +279,6 @@ def tally(
     return whole, broken
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def correct(
     kelvin: Array, row_first: Array, row_share: Array, row_node: Array, row_part: Array,
     col_first: Array, col_share: Array, col_node: Array, col_part: Array,
@@ -269,9 +297,21 @@ def correct(
     total : float64 (coarse y, coarse x)
         W D radiance of the corrected image: added to, in place.
     """
+    _correct(
+        kelvin, row_first, row_share, row_node, row_part, col_first, col_share, col_node, col_part,
+        nodes, steps, total, np.empty((3, nodes.shape[1])),
+    )  # fmt: skip
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _correct(
+    kelvin: Array, row_first: Array, row_share: Array, row_node: Array, row_part: Array,
+    col_first: Array, col_share: Array, col_node: Array, col_part: Array,
+    nodes: Array, steps: Array, total: Array, room: Array,
+) -> None:  # fmt: skip
     rows, cols = kelvin.shape
     height, width = nodes.shape
-    here, given, radiance = np.empty(width), np.empty(width), np.empty(width)
+    here, given, radiance = room[0], room[1], room[2]
     for y in range(rows):
         n, t = row_node[y], row_part[y]
         i, a, b = row_first[y], row_share[y, 0], row_share[y, 1]

@@ -21,7 +21,6 @@ Array = NDArray[Any]
 MAX_BINS = 255
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def bin_edges(ordered: Array, most: int) -> tuple[Array, Array]:
     """Cut each feature into bins.
 
@@ -39,9 +38,16 @@ def bin_edges(ordered: Array, most: int) -> tuple[Array, Array]:
     bins : int64 (features,)
         How many bins each feature has.
     """
+    edges = np.empty((len(ordered), MAX_BINS - 1))
+    bins = np.empty(len(ordered), np.int64)
+    cut_bins(ordered, most, edges, bins)
+    return edges, bins
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def cut_bins(ordered: Array, most: int, edges: Array, bins: Array) -> None:
+    """Do what :func:`bin_edges` does, into arrays that are there."""
     features, n = ordered.shape
-    edges = np.full((features, MAX_BINS - 1), np.inf)
-    bins = np.ones(features, np.int64)
     for k in range(features):
         column, distinct = ordered[k], 1
         for i in range(1, n):
@@ -54,7 +60,8 @@ def bin_edges(ordered: Array, most: int) -> tuple[Array, Array]:
                 edges[k, count] = edge
                 count += 1
         bins[k] = count + 1
-    return edges, bins
+        for rest in range(count, edges.shape[1]):
+            edges[k, rest] = np.inf
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -77,7 +84,9 @@ def _count(
     sums: Array,
 ) -> None:  # fmt: skip
     """Sum weight, weighted target above a level, and draws by bin, into (features, bins, 3)."""
-    sums[:] = 0.0
+    for k in range(sums.shape[0]):
+        for b in range(sums.shape[1]):
+            sums[k, b, 0], sums[k, b, 1], sums[k, b, 2] = 0.0, 0.0, 0.0
     for i in members:
         w, n = weight[i], float(drawn[i])
         y = w * (target[i] - level)
@@ -156,7 +165,19 @@ def _partition(members: Array, rest: Array, codes: Array, k: int, b: int) -> int
     return front
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+def tree_room(n: int, features: int, bins: int, max_leaf_nodes: int) -> tuple[Array, ...]:
+    """Make room for what growing a tree on n samples takes meanwhile."""
+    nodes = 2 * max(max_leaf_nodes, 2) - 1
+    return (
+        np.empty((2, n), np.int64),  # members of the nodes, and of those beyond a split
+        np.empty((4, nodes), np.int64),  # of each node: its members, its split, place of its sums
+        np.empty(nodes),  # what its split gains
+        # Sums of the leaves that may still be split; a node's place goes to its larger child.
+        np.empty((max_leaf_nodes + 1, features, bins, 3)),
+        np.empty((features + 4, features)),  # for the model of a leaf
+    )
+
+
 def grow_tree(
     samples: Array, codes: Array, edges: Array, bins: Array, target: Array, weight: Array,
     drawn: Array, scale: Array, max_leaf_nodes: int, min_samples_leaf: int,
@@ -185,19 +206,35 @@ def grow_tree(
     left, right, feature, threshold : (nodes,), models : (nodes, features + 3)
         The tree, filled in place.
     """
-    members = np.nonzero(drawn)[0]
-    level = target.mean()  # sums round less round it
-    rest = np.empty_like(members)
-    start, stop = np.zeros(left.size, np.int64), np.zeros(left.size, np.int64)
-    gain, cut = np.zeros(left.size), np.zeros(left.size, np.int64)
-    # Sums of the leaves that may still be split; a node's place goes to its larger child.
-    most = 0
-    for count in bins:
-        most = max(most, count)
-    sums = np.empty((max_leaf_nodes + 1, samples.shape[1], most, 3))
-    place = np.zeros(left.size, np.int64)
-    left[:] = -1
-    stop[0], used, places = members.size, 1, 1
+    n, features = samples.shape
+    room = tree_room(n, features, int(bins.max()), max_leaf_nodes)
+    grow_tree_in(
+        room, samples, codes, edges, bins, target, weight, drawn, scale, max_leaf_nodes,
+        min_samples_leaf, shrinkage, extrapolation, left, right, feature, threshold, models,
+    )  # fmt: skip
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def grow_tree_in(
+    room: tuple[Array, ...], samples: Array, codes: Array, edges: Array, bins: Array,
+    target: Array, weight: Array, drawn: Array, scale: Array, max_leaf_nodes: int,
+    min_samples_leaf: int, shrinkage: float, extrapolation: float,
+    left: Array, right: Array, feature: Array, threshold: Array, models: Array,
+) -> None:  # fmt: skip
+    """Do what :func:`grow_tree` does, in the room of :func:`tree_room`."""
+    lists, nodes, gain, sums, leaf = room
+    rest, start, stop, cut, place = lists[1], nodes[0], nodes[1], nodes[2], nodes[3]
+    level, n = 0.0, 0
+    for i in range(drawn.size):
+        level += target[i]
+        if drawn[i] > 0:
+            lists[0, n] = i
+            n += 1
+    level /= drawn.size  # sums round less round it
+    members = lists[0, :n]
+    for node in range(left.size):
+        left[node] = -1
+    start[0], stop[0], place[0], used, places = 0, n, 0, 1, 1
     _count(codes, target, level, weight, drawn, members, sums[0])
     gain[0], feature[0], cut[0] = _best_split(sums[0], bins, min_samples_leaf)
     while used + 2 <= 2 * max_leaf_nodes - 1:
@@ -225,5 +262,5 @@ def grow_tree(
         if left[node] < 0:
             solve_leaf(
                 samples, target, weight, members[start[node] : stop[node]], scale,
-                shrinkage, extrapolation, models[node],
+                shrinkage, extrapolation, models[node], leaf,
             )  # fmt: skip

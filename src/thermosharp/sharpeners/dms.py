@@ -111,7 +111,7 @@ class DMS(Sharpener):
             return None
         trained = pixels.trained
         lines = np.where(trained[:, None], pixels.means.transpose(1, 0, 2), np.nan)
-        lines = lines.astype(np.float32)
+        lines = np.ascontiguousarray(lines, np.float32)
         rows, cols = (np.arange(n, dtype=np.float64) for n in trained.shape)
         everywhere, image = _predict_with(self.global_, lines), Feathered.over(trained.shape)
         parts = parts_of(self.local_.tiles, trained.shape)

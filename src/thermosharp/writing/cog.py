@@ -142,8 +142,8 @@ def _complete(
     dataset: DatasetWriter, descriptions: Iterable[str], unit: str, tags: Mapping[str, str] | None
 ) -> None:
     """Add to the values of an image what else belongs to it: averaged overviews, and words."""
-    size, levels = max(dataset.shape), []
-    while size > BLOCK * 2 ** len(levels):
+    levels: list[int] = []
+    while max(dataset.shape) > BLOCK * 2 ** len(levels):
         levels.append(2 ** (len(levels) + 1))
     # Made here they are read as they are; the COG driver would pack and unpack its own.
     dataset.build_overviews(levels, Resampling.average)
