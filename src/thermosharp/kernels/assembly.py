@@ -6,10 +6,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from thermosharp.kernels.loops import loop
+
 Array = NDArray[Any]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def assemble(
     mean: Array, components: Array, coefficients: Array, spread: Array, lattice: Array,
     origin: tuple[float, float], step: float, y: Array, x: Array, cell: int,

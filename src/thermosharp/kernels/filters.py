@@ -7,8 +7,9 @@ serial and release the interpreter lock: callers spread windows over threads.
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from thermosharp.kernels.loops import loop
 
 Array = NDArray[Any]
 
@@ -16,7 +17,7 @@ Array = NDArray[Any]
 LEAST_SUM = 1e-3
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+@loop(fastmath=("contract",))
 def channels(
     data: Array, valid: Array, pairs: Array, low: Array, high: Array, mean: Array, unit: Array,
     saturation: float,
@@ -63,7 +64,7 @@ def channels(
     return out
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@loop(fastmath=("contract",))
 def weighted_sums(planes: Array, linear: Array, square: Array) -> Array:
     """Sum planes and their centred squares ``(p^2 - 1) / 2``.
 
@@ -96,7 +97,7 @@ def weighted_sums(planes: Array, linear: Array, square: Array) -> Array:
     return out
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@loop(fastmath=("contract",))
 def smooth(planes: Array, half: Array, top: int, bottom: int, left: int, right: int) -> Array:
     """Separable symmetric filter of planes, in a window of them; edges are carried on.
 

@@ -12,8 +12,9 @@ takes eight, but they wait for nothing, and a processor does sixteen at a time.
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from thermosharp.kernels.loops import loop
 
 Array = NDArray[Any]
 
@@ -28,7 +29,7 @@ WORD, ALL = 32, np.uint32(0xFFFFFFFF)
 DE_BRUIJN = 0x077CB531
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _place(bits: int) -> int:
     """Place, among the 32 of a word, of the lowest bit that is set."""
     word = np.uint64(bits)
@@ -37,7 +38,7 @@ def _place(bits: int) -> int:
     return product >> np.uint64(27)  # type: ignore[return-value]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _prepare(
     left: Array, right: Array, feature: Array, threshold: Array, models: Array,
     splits: Array, band: Array, edge: Array, kept: Array, leaf: Array,
@@ -89,7 +90,7 @@ def _prepare(
             splits[t] += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _gather(line: Array, x: int, count: int, block: Array, samples: Array, whole: Array) -> bool:
     """Copy some pixels of a line, as they lie and sample by sample; mark those without a gap.
 
@@ -109,7 +110,7 @@ def _gather(line: Array, x: int, count: int, block: Array, samples: Array, whole
     return some
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _strike(block: Array, k: int, edge: float, kept: int, leaves: Array, w: int) -> None:
     """Strike out leaves, of a word, of the pixels above an edge.
 
@@ -119,7 +120,7 @@ def _strike(block: Array, k: int, edge: float, kept: int, leaves: Array, w: int)
         leaves[w, i] &= kept if block[k, i] > edge else ALL
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
+@loop(fastmath=("contract", "reassoc"))
 def _linear(leaf: Array, sample: Array) -> float:
     """Predict a sample, which has a one behind its features and then zeros, by a leaf."""
     value = 0.0
@@ -130,7 +131,7 @@ def _linear(leaf: Array, sample: Array) -> float:
     return value if value < high else high
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _means(
     block: Array, samples: Array, count: int, splits: Array, band: Array, edge: Array, kept: Array,
     leaf: Array, leaves: Array, mean: Array,
@@ -189,7 +190,7 @@ def predict_forest(
     _predict_forest(lines, left, right, feature, threshold, models, image, room)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _predict_forest(
     lines: Array, left: Array, right: Array, feature: Array, threshold: Array, models: Array,
     image: Array, room: tuple[Array, ...],
@@ -236,7 +237,7 @@ def predict_windows(
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _predict_windows(
     lines: Array, cy: Array, cx: Array, parts: Array, tiles: Array, seam: float,
     left: Array, right: Array, feature: Array, threshold: Array, models: Array,

@@ -3,13 +3,14 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from thermosharp.kernels.loops import loop
 
 Array = NDArray[Any]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _solve(normal: Array, moment: Array) -> None:
     """Solve a symmetric positive definite system in place, by Cholesky's factorisation."""
     n = moment.size
@@ -31,7 +32,7 @@ def _solve(normal: Array, moment: Array) -> None:
         moment[k] /= normal[k, k]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _clear(room: Array) -> None:
     """Set all to zero. Written out: whole arrays take long to compile."""
     for i in range(room.shape[0]):
@@ -39,7 +40,7 @@ def _clear(room: Array) -> None:
             room[i, k] = 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def solve_leaf(
     samples: Array, target: Array, weight: Array, members: Array,
     scale: Array, shrinkage: float, extrapolation: float, model: Array, room: Array,

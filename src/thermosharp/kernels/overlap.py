@@ -3,14 +3,15 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from thermosharp.kernels.loops import loop
 
 #: A quadrilateral clipped by four straight lines gains at most one corner at each.
 MAX_CORNERS = 12
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _clip(
     ys: NDArray[Any],
     xs: NDArray[Any],
@@ -41,7 +42,7 @@ def _clip(
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _area(ys: NDArray[Any], xs: NDArray[Any], n: int) -> float:
     """Area of a polygon, by the shoelace formula about its first corner."""
     total = 0.0
@@ -50,14 +51,14 @@ def _area(ys: NDArray[Any], xs: NDArray[Any], n: int) -> float:
     return abs(total) / 2.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _cells(coordinates: NDArray[Any], n: int, size: int) -> tuple[int, int]:
     """First and one past the last cell, of `size`, that n coordinates span."""
     low, high = coordinates[:n].min(), coordinates[:n].max()
     return max(0, int(np.floor(low))), min(size, int(np.ceil(high)))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def overlap_areas(
     corner_y: NDArray[Any], corner_x: NDArray[Any], rows: int, cols: int
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

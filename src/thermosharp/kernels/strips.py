@@ -9,8 +9,9 @@ interpreter lock.
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from thermosharp.kernels.loops import loop
 
 Array = NDArray[Any]
 
@@ -18,14 +19,14 @@ Array = NDArray[Any]
 REFERENCE = 300.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _add(total: Array, weight: float, values: Array) -> None:
     """Add weighted values. Written out: whole arrays take seconds to compile, for their errors."""
     for j in range(total.size):
         total[j] += weight * values[j]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _down(values: Array, level: float, valid: Array, weight: float, one: Array, two: Array) -> None:
     """Add a row's weighted values above a level, and their squares, to sums of its columns."""
     for x in range(values.size):
@@ -35,7 +36,7 @@ def _down(values: Array, level: float, valid: Array, weight: float, one: Array, 
         two[x] += heavy * value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _across(down: Array, first: Array, share: Array, total: Array) -> None:
     """Add sums of the fine columns up over the coarse ones, and begin them anew."""
     for x in range(down.size):
@@ -46,7 +47,7 @@ def _across(down: Array, first: Array, share: Array, total: Array) -> None:
         down[x] = 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _whole(lines: Array, valid: Array) -> None:
     """Mark the pixels ``(y, x)`` where all layers ``(y, band, x)`` have a value."""
     rows, bands, cols = lines.shape
@@ -84,7 +85,7 @@ def moments(
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _moments(
     lines: Array, level: Array, row_first: Array, row_share: Array, col_first: Array,
     col_share: Array, share: Array, total: Array, square: Array,
@@ -112,7 +113,7 @@ def _moments(
             _across(two[last % 2], col_first, col_share, second[last])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _row_radiance(kelvin: Array, first: Array, share: Array, radiance: Array) -> int:
     """Sum the radiance of a row over the coarse columns; count its holes."""
     holes = 0
@@ -132,7 +133,7 @@ def _row_radiance(kelvin: Array, first: Array, share: Array, radiance: Array) ->
     return holes
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _columns_missed(kelvin: Array, seen: Array) -> int:
     """Count the columns that have no value anywhere; `seen` (x,) marks the others."""
     for y in range(kelvin.shape[0]):
@@ -144,7 +145,7 @@ def _columns_missed(kelvin: Array, seen: Array) -> int:
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _row_couplings(
     kelvin: Array, first: Array, share: Array, node: Array, part: Array,
     covered: Array, both: Array, between: Array,
@@ -179,7 +180,7 @@ def _row_couplings(
                 between[n - j + 1, j + 1] += b * t
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _couple(stencil: Array, down: int, i: int, weight: float, columns: Array) -> None:
     """Couple a coarse row with the one `down` of it, where a row of the image has holes."""
     if weight > 0.0:
@@ -187,7 +188,7 @@ def _couple(stencil: Array, down: int, i: int, weight: float, columns: Array) ->
             _add(stencil[3 * (down + 1) + d, i], weight, columns[d])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _couple_rows(rows: Array, down: int, i: int, weight: float) -> None:
     """Couple a coarse row with the one `down` of it, where all columns do so alike."""
     if weight > 0.0:
@@ -235,7 +236,7 @@ def tally(
     return whole, broken
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _tally(
     kelvin: Array, row_first: Array, row_share: Array, row_node: Array, row_part: Array,
     col_first: Array, col_share: Array, col_node: Array, col_part: Array,
@@ -303,7 +304,7 @@ def correct(
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _correct(
     kelvin: Array, row_first: Array, row_share: Array, row_node: Array, row_part: Array,
     col_first: Array, col_share: Array, col_node: Array, col_part: Array,

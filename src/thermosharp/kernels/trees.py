@@ -9,10 +9,10 @@ interpreter lock: callers spread trees over threads.
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from thermosharp.kernels.leaves import solve_leaf
+from thermosharp.kernels.loops import loop
 
 Array = NDArray[Any]
 
@@ -44,7 +44,7 @@ def bin_edges(ordered: Array, most: int) -> tuple[Array, Array]:
     return edges, bins
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def cut_bins(ordered: Array, most: int, edges: Array, bins: Array) -> None:
     """Do what :func:`bin_edges` does, into arrays that are there."""
     features, n = ordered.shape
@@ -64,7 +64,7 @@ def cut_bins(ordered: Array, most: int, edges: Array, bins: Array) -> None:
             edges[k, rest] = np.inf
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def bin_codes(samples: Array, edges: Array, bins: Array, codes: Array) -> None:
     """Put the bin of each sample ``(n, features)`` into `codes`, uint8 (n, features)."""
     n, features = samples.shape
@@ -78,7 +78,7 @@ def bin_codes(samples: Array, edges: Array, bins: Array, codes: Array) -> None:
             codes[i, k] = low
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _count(
     codes: Array, target: Array, level: float, weight: Array, drawn: Array, members: Array,
     sums: Array,
@@ -97,7 +97,7 @@ def _count(
             cell[2] += n
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _best_split(sums: Array, bins: Array, min_samples_leaf: int) -> tuple[float, int, int]:
     """Gain, feature and bin of the split that takes most weighted squared error away."""
     best, best_feature, best_bin = 0.0, -1, -1
@@ -130,7 +130,7 @@ def _best_split(sums: Array, bins: Array, min_samples_leaf: int) -> tuple[float,
     return best, best_feature, best_bin
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _take_off(sums: Array, part: Array) -> None:
     """Take sums of some from those of all. Written out: whole arrays take long to compile."""
     for k in range(sums.shape[0]):
@@ -139,7 +139,7 @@ def _take_off(sums: Array, part: Array) -> None:
                 sums[k, b, c] -= part[k, b, c]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _ripest(left: Array, gain: Array, used: int) -> int:
     """Leaf whose split gains most; -1 when none gains anything."""
     best = -1
@@ -149,7 +149,7 @@ def _ripest(left: Array, gain: Array, used: int) -> int:
     return best
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _partition(members: Array, rest: Array, codes: Array, k: int, b: int) -> int:
     """Bring the members at or below bin b of feature k to the front, in order; count them."""
     front, back = 0, 0
@@ -214,7 +214,7 @@ def grow_tree(
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def grow_tree_in(
     room: tuple[Array, ...], samples: Array, codes: Array, edges: Array, bins: Array,
     target: Array, weight: Array, drawn: Array, scale: Array, max_leaf_nodes: int,

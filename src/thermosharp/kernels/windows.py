@@ -7,9 +7,9 @@ interpreter lock: callers spread windows over threads.
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from thermosharp.kernels.loops import loop
 from thermosharp.kernels.trees import MAX_BINS, bin_codes, cut_bins, grow_tree_in, tree_room
 
 Array = NDArray[Any]
@@ -54,7 +54,7 @@ def grow_windows(
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _gather(
     means: Array, observed: Array, weight: Array, trained: Array, window: Array,
     samples: Array, target: Array, trust: Array,
@@ -72,7 +72,7 @@ def _gather(
     return n
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _unit(samples: Array, k: int) -> float:
     """Find the unit of a feature, for the ridge: its spread, or inf where it does not vary."""
     level, spread = 0.0, 0.0
@@ -85,7 +85,7 @@ def _unit(samples: Array, k: int) -> float:
     return spread if spread > 1e-12 * abs(level) else np.inf
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop()
 def _grow_windows(
     means: Array, observed: Array, weight: Array, trained: Array, windows: Array, seeds: Array,
     most_bins: int, max_leaf_nodes: int, min_samples_leaf: int, shrinkage: float,
