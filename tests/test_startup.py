@@ -19,21 +19,48 @@ def test_help_imports_no_scientific_library():
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
+@pytest.fixture
+def loaded(tmp_path):
+    """Sharpens in a process of its own, and tells which of some modules that has loaded."""
+    thermal, fine, _ = known_scene()
+    (tmp_path / "lst.tif").write_bytes(cog_bytes(thermal.lst.values, thermal.geobox))
+    (tmp_path / "fine.tif").write_bytes(cog_bytes(fine.data.values, fine.geobox))
+
+    def run(unwanted, *options):
+        words = ["sharpen", "lst.tif", "--fine", "fine.tif", *options]
+        code = (
+            "import sys; from typer.testing import CliRunner; from thermosharp.cli import app; "
+            f"done = CliRunner().invoke(app, {words}); "
+            f"print(done.exit_code, sorted({unwanted} & set(sys.modules)))"
+        )
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        code, _, modules = done.stdout.strip().partition(" ")
+        assert code == "0", done.stdout + done.stderr
+        return modules
+
+    return run
+
+
 @pytest.mark.parametrize(
     ("options", "unwanted"),
     [([], {"dask.array"}), (["--maps-only"], {"dask.array", "matplotlib", "pystac"})],
     ids=["everything", "maps only"],
 )
-def test_sharpening_imports_no_library_it_does_not_take(options, unwanted, tmp_path):
-    thermal, fine, _ = known_scene()
-    (tmp_path / "lst.tif").write_bytes(cog_bytes(thermal.lst.values, thermal.geobox))
-    (tmp_path / "fine.tif").write_bytes(cog_bytes(fine.data.values, fine.geobox))
-    words = ["sharpen", "lst.tif", "--fine", "fine.tif", "-o", "out", *options]
-    code = (
-        "import sys; from typer.testing import CliRunner; from thermosharp.cli import app; "
-        f"done = CliRunner().invoke(app, {words}); "
-        f"print(done.exit_code, sorted({unwanted} & set(sys.modules)))"
-    )
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert done.stdout.strip() == "0 []", done.stdout + done.stderr
+def test_sharpening_imports_no_library_it_does_not_take(options, unwanted, loaded):
+    assert loaded(unwanted, "-o", "out", *options) == "[]"
+
+
+@pytest.mark.parametrize("method", [["detail"], ["dms", "--window", "6"]], ids=" ".join)
+def test_what_is_compiled_loads_without_the_compiler(method, loaded):
+    compiler = {"numba.np.arraymath", "numba.typed.typedlist"}
+    loaded(compiler, "--maps-only", "--method", *method, "-o", "first")
+    assert loaded(compiler, "--maps-only", "--method", *method, "-o", "second") == "[]"
+
+
+def test_no_part_of_scipy_is_loaded_before_it_is_used():
+    """Files can be read meanwhile."""
+    parts = {"scipy.ndimage", "scipy.linalg", "scipy.fft", "scipy.optimize"}
+    code = f"import sys, thermosharp.one_scene; print(sorted({parts} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr

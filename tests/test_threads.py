@@ -10,7 +10,7 @@ import scipy.linalg  # noqa: F401 - brings a library for linear algebra of its o
 from threadpoolctl import threadpool_info
 
 from thermosharp import threads
-from thermosharp.threads import cores, in_threads, limited, one_blas_thread
+from thermosharp.threads import beside, cores, in_threads, limited, one_blas_thread
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +51,34 @@ def test_results_do_not_pile_up():
         next(results)
     assert len(begun) <= 2 * threads.AHEAD + 1
     results.close()
+
+
+@pytest.mark.parametrize("most", [1, 4])
+def test_work_beside_other_work(most):
+    here = threading.get_ident()
+    with limited(most), beside(lambda: (threading.get_ident(), cores())) as wanted:
+        thread, allowed = wanted()
+    assert allowed == 1
+    assert (thread == here) == (most == 1)
+
+
+def test_work_beside_goes_on_while_others_work():
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work():
+        begun.set()
+        return go_on.wait(10)
+
+    with beside(work) as wanted:
+        assert begun.wait(10)
+        go_on.set()
+        assert wanted()
+
+
+@pytest.mark.parametrize("most", [1, 4])
+def test_errors_beside_are_raised_where_the_result_is_asked_for(most):
+    with limited(most), beside(lambda: 1 // 0) as wanted, pytest.raises(ZeroDivisionError):
+        wanted()
 
 
 def blas_threads():

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy  # loads linear algebra when it is used
+import scipy
 from numpy.typing import NDArray
 
 from thermosharp.threads import in_threads
@@ -220,8 +220,6 @@ def fit(
     start : AreaProcess, optional
         Amplitudes to start from.
     """
-    from scipy.optimize import minimize  # takes a quarter of a second
-
     footprint = Footprint.of(blur)
     values = np.concatenate([block.value for block in blocks])
     level, variance = float(values.mean()), max(float(values.var()), 1e-4)
@@ -245,7 +243,7 @@ def fit(
     bounds = [(np.log(LEAST * variance), np.log(ceiling * variance)) for ceiling in ceilings]
     bounds.append((np.log(1e-4), max(np.log(variance), np.log(2e-4))))
     first = np.clip(first, *np.array(bounds).T)
-    best = minimize(
+    best = scipy.optimize.minimize(
         loss, first, jac=True, method="L-BFGS-B", bounds=bounds,
         options={"maxiter": 40, "ftol": ENOUGH},
     )  # fmt: skip

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from thermosharp.findings import Finding
 from thermosharp.scenes import ThermalScene, raster
@@ -44,7 +44,9 @@ def distrust_rims(thermal: ThermalScene, thresholds: Thresholds) -> ThermalScene
     if not clouds.any():
         return thermal
     usable, margin = thermal.usable.values, round(thresholds.cloud_margin)
-    wide = ndimage.binary_dilation(clouds, _ALL_ROUND, iterations=margin) if margin else clouds
+    wide = (
+        scipy.ndimage.binary_dilation(clouds, _ALL_ROUND, iterations=margin) if margin else clouds
+    )
     rim = wide & usable
     water = None if thermal.water is None else thermal.water.values
     cold = too_cold(thermal.lst.values, usable, water, thresholds.cold_outlier)
@@ -62,7 +64,7 @@ def distrust_rims(thermal: ThermalScene, thresholds: Thresholds) -> ThermalScene
 
 
 def _without_specks(cloud: Mask) -> Mask:
-    labels, count = ndimage.label(cloud, _ALL_ROUND)
+    labels, count = scipy.ndimage.label(cloud, _ALL_ROUND)
     if not count:
         return cloud
     large = np.bincount(labels.ravel()) >= SPECK
@@ -72,7 +74,7 @@ def _without_specks(cloud: Mask) -> Mask:
 
 def _touching(cold: Mask, wide: Mask) -> Mask:
     """Blobs that touch a cloud and are no larger than it: a mountain that carries one is."""
-    blobs, count = ndimage.label(cold | wide, _ALL_ROUND)
+    blobs, count = scipy.ndimage.label(cold | wide, _ALL_ROUND)
     of_cloud = np.bincount(blobs[wide], minlength=count + 1)
     leaked = np.bincount(blobs[cold & ~wide], minlength=count + 1)
     found: Mask = ((of_cloud > 0) & (leaked <= of_cloud))[blobs]

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage, sparse
 
 from thermosharp import kernels
 from thermosharp.grids import MIN_COVERAGE, GridPair, Strip
@@ -172,7 +172,7 @@ def _as_general(strip: Strip) -> GeneralOverlap:
     return general_overlap(strip.pair.coarse, strip.pair.fine)
 
 
-def _stencil(matrix: sparse.csr_array, shape: tuple[int, int]) -> Stencil:
+def _stencil(matrix: scipy.sparse.csr_array, shape: tuple[int, int]) -> Stencil:
     """Sort the entries of a matrix (coarse, coarse) by how far they reach."""
     entries = matrix.tocoo()
     (row, col), (other_row, other_col) = (np.divmod(at, shape[1]) for at in entries.coords)
@@ -337,7 +337,7 @@ def _nearest(known: Array) -> tuple[Array, ...] | None:
     if known.all():
         return None
     return tuple(
-        ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+        scipy.ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
     )
 
 

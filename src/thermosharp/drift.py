@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Array = NDArray[Any]
 
@@ -56,7 +56,7 @@ class Drift:
         cells = cells.reshape(down, across, count + 1, CELL**2)
         products = cells @ cells.swapaxes(2, 3)
         near = WINDOW / CELL
-        products = ndimage.gaussian_filter(
+        products = scipy.ndimage.gaussian_filter(
             products, (near, near, 0, 0), mode="constant", truncate=3.0
         )
         products = products.astype(np.float64) * (2 * np.pi * near**2)

@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import fft
 
 from thermosharp.areagp import LEVEL, REACHES, AreaProcess, matern
 from thermosharp.threads import cores
@@ -99,8 +99,10 @@ class Fields:
         return solution
 
     def _filtered(self, image: Array, gain: Array) -> Array:
-        waves = fft.dctn(image.astype(np.float32), norm="ortho", axes=(-2, -1), workers=cores())
-        back: Array = fft.idctn(
+        waves = scipy.fft.dctn(
+            image.astype(np.float32), norm="ortho", axes=(-2, -1), workers=cores()
+        )
+        back: Array = scipy.fft.idctn(
             waves * gain, norm="ortho", axes=(-2, -1), workers=cores(), overwrite_x=True
         )
         return back

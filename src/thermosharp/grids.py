@@ -12,9 +12,9 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from scipy import ndimage
 
 from thermosharp.errors import FineTooCoarse, NoOverlap
 from thermosharp.overlap import Overlap, overlap_of, spline_coefficients, to_pixels
@@ -274,6 +274,8 @@ def fill_nearest(image: Array) -> Array:
         return image
     if not known.any():
         return np.zeros_like(image)
-    where = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+    where = scipy.ndimage.distance_transform_edt(
+        ~known, return_distances=False, return_indices=True
+    )
     filled: Array = image[tuple(where)]
     return filled

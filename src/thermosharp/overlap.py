@@ -10,10 +10,10 @@ from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
-from scipy import ndimage, sparse
 
 Array = NDArray[Any]
 
@@ -80,7 +80,7 @@ class SeparableOverlap:
         Height and width of a fine pixel in coarse ones.
     """
 
-    shares: tuple[sparse.csr_array, sparse.csr_array]
+    shares: tuple[scipy.sparse.csr_array, scipy.sparse.csr_array]
     centres: tuple[Array, Array]
     shape: tuple[int, int]
     widths: tuple[float, float]
@@ -144,7 +144,7 @@ class GeneralOverlap:
         Of the coarse grid.
     """
 
-    shares: sparse.csr_array
+    shares: scipy.sparse.csr_array
     centres: tuple[Array, Array]
     shape: tuple[int, int]
 
@@ -164,7 +164,7 @@ class GeneralOverlap:
 
     def evaluate(self, coefficients: Array, order: int) -> Array:
         """Evaluate a spline at fine centres."""
-        smooth: Array = ndimage.map_coordinates(
+        smooth: Array = scipy.ndimage.map_coordinates(
             coefficients, self._held(), order=order, mode="mirror", prefilter=False
         )
         return smooth
@@ -176,7 +176,7 @@ class GeneralOverlap:
             for centres, size in zip(self.centres, self.shape, strict=True)
         ]
 
-    def linear(self) -> sparse.csr_array:
+    def linear(self) -> scipy.sparse.csr_array:
         """Linear interpolation as a matrix, (fine pixels, coarse pixels)."""
         rows, cols = self.shape
         (top, down), (left, along) = (
@@ -189,7 +189,7 @@ class GeneralOverlap:
                 indices.append((row * cols + col).ravel())
         size = data[0].size
         fine = np.tile(np.arange(size), 4)
-        return sparse.csr_array(
+        return scipy.sparse.csr_array(
             (np.concatenate(data), (fine, np.concatenate(indices))), shape=(size, rows * cols)
         )
 
@@ -239,7 +239,7 @@ def _separable_centres(coarse: GeoBox, fine: GeoBox) -> tuple[Array, Array]:
     return y, x
 
 
-def _axis_shares(start: float, step: float, coarse: int, fine: int) -> sparse.csr_array:
+def _axis_shares(start: float, step: float, coarse: int, fine: int) -> scipy.sparse.csr_array:
     """Share of each coarse interval in each fine one along an axis, ``(coarse, fine)``."""
     edges = start + step * np.arange(coarse + 1)
     low, high = np.minimum(edges[:-1], edges[1:]), np.maximum(edges[:-1], edges[1:])
@@ -249,7 +249,9 @@ def _axis_shares(start: float, step: float, coarse: int, fine: int) -> sparse.cs
     length = np.minimum(high[:, None], cells + 1) - np.maximum(low[:, None], cells)
     kept = (length > 0) & (cells >= 0) & (cells < fine)
     row = np.broadcast_to(np.arange(coarse)[:, None], cells.shape)[kept]
-    return sparse.csr_array((length[kept] / abs(step), (row, cells[kept])), shape=(coarse, fine))
+    return scipy.sparse.csr_array(
+        (length[kept] / abs(step), (row, cells[kept])), shape=(coarse, fine)
+    )
 
 
 def _axis(centres: Array, width: float, size: int) -> Axis:
@@ -279,7 +281,7 @@ def general_overlap(coarse: GeoBox, fine: GeoBox) -> GeneralOverlap:
     rows, cols = coarse.shape
     corner_y, corner_x = to_pixels(coarse, fine, *np.mgrid[: rows + 1, : cols + 1].astype(float))
     indptr, indices, shares = overlap_areas(corner_y, corner_x, *fine.shape)
-    matrix = sparse.csr_array(
+    matrix = scipy.sparse.csr_array(
         (shares, indices, indptr), shape=(rows * cols, fine.shape[0] * fine.shape[1])
     )
     return GeneralOverlap(matrix, _centres(coarse, fine), (rows, cols))
@@ -290,12 +292,12 @@ def _centres(coarse: GeoBox, fine: GeoBox) -> tuple[Array, Array]:
 
     Computed at nodes and interpolated: transforming millions of points takes seconds.
     """
-    from scipy.interpolate import RectBivariateSpline  # takes a third of a second
-
     nodes = [np.linspace(0, n, max(4, n // NODE_SPACING + 2)) for n in fine.shape]
     exact = to_pixels(fine, coarse, *np.meshgrid(*nodes, indexing="ij"))
     centres = [np.arange(n) + 0.5 for n in fine.shape]
-    y, x = (RectBivariateSpline(*nodes, values - 0.5)(*centres) for values in exact)
+    y, x = (
+        scipy.interpolate.RectBivariateSpline(*nodes, values - 0.5)(*centres) for values in exact
+    )
     return y, x
 
 
@@ -315,11 +317,11 @@ def spline_coefficients(nodes: Array, order: int) -> Array:
         return nodes
     for axis in (0, 1):
         if nodes.shape[axis] > 1:
-            nodes = ndimage.spline_filter1d(nodes, order=order, axis=axis, mode="mirror")
+            nodes = scipy.ndimage.spline_filter1d(nodes, order=order, axis=axis, mode="mirror")
     return nodes
 
 
-def _spline_weights(centres: Array, size: int, order: int) -> sparse.csr_array:
+def _spline_weights(centres: Array, size: int, order: int) -> scipy.sparse.csr_array:
     """B-spline basis ``(points, nodes)`` of order 1 or 3 with mirrored ends, held beyond them."""
     at = np.clip(centres, 0, size - 1)
     first = np.floor(at).astype(np.int64)
@@ -334,4 +336,6 @@ def _spline_weights(centres: Array, size: int, order: int) -> sparse.csr_array:
     columns = (first + np.arange(len(data))[:, None] - (len(data) // 2 - 1)) % period
     columns = np.where(columns >= size, period - columns, columns)
     rows = np.broadcast_to(np.arange(at.size), columns.shape)
-    return sparse.csr_array((data.ravel(), (rows.ravel(), columns.ravel())), shape=(at.size, size))
+    return scipy.sparse.csr_array(
+        (data.ravel(), (rows.ravel(), columns.ravel())), shape=(at.size, size)
+    )

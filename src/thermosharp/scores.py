@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import gaussian_filter
 
 from thermosharp.errors import UsageError
 
@@ -181,7 +181,7 @@ def ssim(estimate: Array, truth: Array) -> float:
 
 
 def _smooth(image: Array) -> Array:
-    smooth: Array = gaussian_filter(
+    smooth: Array = scipy.ndimage.gaussian_filter(
         image, SSIM_SIGMA, radius=SSIM_RADIUS, axes=(-2, -1), mode="constant"
     )
     return smooth

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from scipy import ndimage
 
 from thermosharp.features import INDEX_PAIRS
 from thermosharp.grids import common_window
@@ -107,9 +107,9 @@ def _boxes(image: Array, size: int) -> Array:
 
 def without_local_mean(images: Array, known: Array, width: int) -> Array:
     """Take the mean of the known pixels in a neighbourhood off ``(..., y, x)``; 0 where unknown."""
-    weight = ndimage.uniform_filter(known.astype(np.float64), width, mode="constant")
+    weight = scipy.ndimage.uniform_filter(known.astype(np.float64), width, mode="constant")
     size = (1,) * (images.ndim - 2) + (width, width)
-    total = ndimage.uniform_filter(np.where(known, images, 0.0), size, mode="constant")
+    total = scipy.ndimage.uniform_filter(np.where(known, images, 0.0), size, mode="constant")
     rest: Array = np.where(known, images - total / np.maximum(weight, 1e-9), 0.0)
     return rest
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from scipy import ndimage
 
 from thermosharp.findings import Finding
 from thermosharp.geodesy import pixel_side
@@ -271,7 +271,7 @@ class Mask:
         untrusted = np.isin(classes, list(self.invalid))
         clouds = np.isin(classes, list(self.widened))
         if reach and clouds.any():
-            untrusted |= ndimage.distance_transform_edt(~clouds) <= reach
+            untrusted |= scipy.ndimage.distance_transform_edt(~clouds) <= reach
         inner = tuple(
             slice(part.start - whole.start, part.stop - whole.start)
             for part, whole in zip(window, wide, strict=True)

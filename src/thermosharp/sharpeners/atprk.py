@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import scipy
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from scipy import fft
 
 from thermosharp.grids import STRIP_PAD, GridPair, common_window
 from thermosharp.overlap import overlap_of, spline_coefficients
@@ -127,9 +127,9 @@ def fit_covariance(residual: Array, known: Array) -> Covariance:
 
 def _empirical_covariance(residual: Array, known: Array) -> tuple[Array, Array]:
     """Covariance and number of pairs by lag, ``(2 LAGS + 1, 2 LAGS + 1)``."""
-    shape = [fft.next_fast_len(n + 2 * LAGS + 2, real=True) for n in residual.shape]
-    transforms = [fft.rfft2(a, shape) for a in (residual, known.astype(float))]
-    sums, pairs = (np.fft.fftshift(fft.irfft2(np.abs(t) ** 2, shape)) for t in transforms)
+    shape = [scipy.fft.next_fast_len(n + 2 * LAGS + 2, real=True) for n in residual.shape]
+    transforms = [scipy.fft.rfft2(a, shape) for a in (residual, known.astype(float))]
+    sums, pairs = (np.fft.fftshift(scipy.fft.irfft2(np.abs(t) ** 2, shape)) for t in transforms)
     row, col = (n // 2 for n in shape)
     window = slice(row - LAGS, row + LAGS + 1), slice(col - LAGS, col + LAGS + 1)
     pairs = np.rint(pairs[window])
@@ -202,7 +202,5 @@ def _line(coefficients: Array, layers: Array) -> Array:
 
 
 def _convolved(image: Array, kernel: Array) -> Array:
-    from scipy.signal import fftconvolve  # its import takes half a second: only where it is used
-
-    result: Array = fftconvolve(image, kernel, mode="same")
+    result: Array = scipy.signal.fftconvolve(image, kernel, mode="same")
     return result

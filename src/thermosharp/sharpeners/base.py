@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import scipy
 import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from scipy import ndimage
 
 from thermosharp.conservation import Correction, Ledger
 from thermosharp.errors import TooFewPixels
@@ -324,8 +324,8 @@ def _relaxed(observed: Array, residual: Array, box: int) -> Array:
     What a prediction lacks in each pixel gives way to the mean of it over the ``box x box`` around.
     """
     known = np.isfinite(residual)
-    share = ndimage.uniform_filter(known.astype(np.float64), box, mode="constant")
-    total = ndimage.uniform_filter(np.where(known, residual, 0.0), box, mode="constant")
+    share = scipy.ndimage.uniform_filter(known.astype(np.float64), box, mode="constant")
+    total = scipy.ndimage.uniform_filter(np.where(known, residual, 0.0), box, mode="constant")
     relaxed: Array = np.where(
         known, observed - residual + total / np.maximum(share, 1e-9), observed
     )

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from thermosharp import kernels
 from thermosharp.areagp import Block, fit
@@ -235,9 +235,9 @@ class Detail(Sharpener):
         self.dual_ = self.fields_.solve(left, held, trust)
         misfit = np.where(held, self.process_.noise / trust * self.dual_, 0)
         overall = float(np.sqrt((misfit[held] ** 2).mean())) or 1.0
-        share = np.maximum(ndimage.gaussian_filter(held.astype(np.float32), MISFIT), 1e-6)
-        uneven = np.sqrt(ndimage.gaussian_filter(misfit**2, MISFIT) / share) / overall
-        near = ndimage.gaussian_filter(held.astype(np.float32), GAP, mode="reflect")
+        share = np.maximum(scipy.ndimage.gaussian_filter(held.astype(np.float32), MISFIT), 1e-6)
+        uneven = np.sqrt(scipy.ndimage.gaussian_filter(misfit**2, MISFIT) / share) / overall
+        near = scipy.ndimage.gaussian_filter(held.astype(np.float32), GAP, mode="reflect")
         self.local_ = np.stack([1 / np.maximum(near, 0.2), uneven]).astype(np.float32)
 
     def _predict_rows(
@@ -299,6 +299,6 @@ def _filled(images: Array, held: Array) -> Array:
     """Fill pixels that are not held with the mean of their surroundings, fading to 0."""
     if held.all():
         return images
-    near = ndimage.gaussian_filter(held.astype(np.float32), GAP) + 1e-3
-    around = ndimage.gaussian_filter(np.where(held, images, 0), (0, GAP, GAP)) / near
+    near = scipy.ndimage.gaussian_filter(held.astype(np.float32), GAP) + 1e-3
+    around = scipy.ndimage.gaussian_filter(np.where(held, images, 0), (0, GAP, GAP)) / near
     return np.where(held, images, around)

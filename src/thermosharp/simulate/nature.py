@@ -3,8 +3,8 @@
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from thermosharp.simulate.layout import Place, cover, line, mixture, pure
 from thermosharp.simulate.noise import Field, hashed, nearest_seed, smoothstep, spectral, uniform
@@ -28,7 +28,7 @@ def sea(rng: np.random.Generator, place: Place) -> tuple[Field, Field]:
     wet = place.y / height - 0.35 * place.x / width + 0.04 * coast > np.float32(0.80)
     if not wet.any():
         return wet.astype(np.float32), np.full(place.shape, 10.0, np.float32)
-    distance = ndimage.distance_transform_edt(~wet) * (place.pixel / 1000)
+    distance = scipy.ndimage.distance_transform_edt(~wet) * (place.pixel / 1000)
     return wet.astype(np.float32), distance.astype(np.float32)
 
 
@@ -69,7 +69,7 @@ def river(rng: np.random.Generator, place: Place) -> tuple[Field, Field]:
     if mask.all():
         away = np.full(place.shape, np.inf, np.float32)
     else:
-        away = ndimage.distance_transform_edt(mask).astype(np.float32) * place.pixel
+        away = scipy.ndimage.distance_transform_edt(mask).astype(np.float32) * place.pixel
     width = 55 + 55 * place.y / place.y.max()
     water = np.clip((width / 2 - away) / place.pixel + 0.5, 0, 1).astype(np.float32)
     banks = smoothstep(-away, -(170 + 60 * place.unit), -60) * 0.7

@@ -1,9 +1,8 @@
 """Random fields: what landscapes are made of."""
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import fft
-from scipy.spatial import cKDTree
 
 Field = NDArray[np.float32]
 
@@ -27,12 +26,12 @@ def spectral(
         Wave length in pixels above which there is nothing.
     """
     # Larger, then cut: the Fourier transform would make opposite edges meet.
-    size = tuple(fft.next_fast_len(n + n // 4 + 8, real=True) for n in shape)
-    k = np.hypot(fft.fftfreq(size[0])[:, None], fft.rfftfreq(size[1])[None, :])
+    size = tuple(scipy.fft.next_fast_len(n + n // 4 + 8, real=True) for n in shape)
+    k = np.hypot(scipy.fft.fftfreq(size[0])[:, None], scipy.fft.rfftfreq(size[1])[None, :])
     k[k < max(1 / longest, 1e-9)] = np.inf
-    white = fft.rfft2(rng.standard_normal(size, dtype=np.float32), workers=-1)
+    white = scipy.fft.rfft2(rng.standard_normal(size, dtype=np.float32), workers=-1)
     amplitude = (k ** (-beta / 2)).astype(np.float32)
-    field = fft.irfft2(white * amplitude, s=size, workers=-1)
+    field = scipy.fft.irfft2(white * amplitude, s=size, workers=-1)
     field = field[: shape[0], : shape[1]]
     scaled: Field = ((field - field.mean()) / max(float(field.std()), 1e-12)).astype(np.float32)
     return scaled
@@ -41,7 +40,7 @@ def spectral(
 def nearest_seed(x: Field, y: Field, seeds: NDArray[np.floating]) -> NDArray[np.intp]:
     """Voronoi cells: index of the nearest of `seeds` ``(n, 2)`` for every pixel."""
     points = np.column_stack([x.ravel(), y.ravel()])
-    _, index = cKDTree(seeds).query(points, workers=-1)
+    _, index = scipy.spatial.cKDTree(seeds).query(points, workers=-1)
     return np.asarray(index, dtype=np.intp).reshape(x.shape)
 
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 from rasterio.transform import Affine
-from scipy import sparse
 
 from thermosharp.radiometry import to_kelvin, to_radiance
 from thermosharp.simulate.noise import smoothstep, spectral
@@ -93,7 +93,7 @@ def area_mean(fine: NDArray[np.floating], fine_grid: GeoBox, coarse: GeoBox) -> 
 
 def _overlap(
     size: float, count: int, start: float, coarse: GeoBox, *, axis: int
-) -> sparse.csr_array:
+) -> scipy.sparse.csr_array:
     """Shares ``(coarse, fine)`` of coarse pixels that fine ones take along one axis."""
     step = coarse.affine.a if axis else -coarse.affine.e
     origin = coarse.affine.c - start if axis else start - coarse.affine.f
@@ -104,7 +104,7 @@ def _overlap(
     share = (np.minimum(last, fine + 1) - np.maximum(first, fine)).clip(0) / (step / size)
     row = np.broadcast_to(np.arange(len(edges) - 1)[:, None], fine.shape)
     inside = (share > 0) & (fine >= 0) & (fine < count)
-    return sparse.csr_array(
+    return scipy.sparse.csr_array(
         (share[inside], (row[inside], fine[inside])), shape=(len(edges) - 1, count)
     )
 

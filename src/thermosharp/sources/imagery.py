@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import rasterio
+import scipy
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from scipy import ndimage
 
 from thermosharp.errors import OutputTaken, UnreadableFile, WriteFailed
 from thermosharp.sources.areas import blocks
@@ -140,7 +140,7 @@ def clear_share(path: Path, request: Request) -> float | None:
 def clear_sky(scl: NDArray[np.uint8], seen: NDArray[np.bool_], resolution: int) -> NDArray[Any]:
     """Mark the pixels ``(y, x)`` in which the ground is seen, by scene class."""
     reach = 2 * round(CLOUD_MARGIN / resolution) + 1
-    near_cloud = ndimage.maximum_filter(np.isin(scl, _SPREADING), size=reach)
+    near_cloud = scipy.ndimage.maximum_filter(np.isin(scl, _SPREADING), size=reach)
     clear: NDArray[np.bool_] = seen & ~np.isin(scl, UNCLEAR) & ~near_cloud
     return clear
 
