@@ -32,7 +32,7 @@ from thermosharp.errors import (
     UsageError,
 )
 from thermosharp.grids import shared_window
-from thermosharp.products import layers, warp
+from thermosharp.products import layers, plans, warp
 from thermosharp.products.dates import date_in, gap
 from thermosharp.products.predictors import (
     date_gap,
@@ -722,7 +722,7 @@ def test_layers_elsewhere_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("crs", ["EPSG:32631", "EPSG:4326", "EPSG:32630"])
 def test_window_is_the_crop(tmp_path: Path, crs: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warp, "_STRIP", 16)
-    monkeypatch.setattr(layers, "_STRIP", 32)
+    monkeypatch.setattr(plans, "_STRIP", 32)
     first = write(tmp_path / "a.tif", numbers((4, 50, 60), 1, low=300))
     (image,) = find_predictors(first)
     bounds = rasterio.warp.transform_bounds("EPSG:32631", crs, *image.geobox.boundingbox)

@@ -413,3 +413,13 @@ def test_unknown_methods_and_options_are_named():
         sharpen(thermal, fine, method="kriging")
     with pytest.raises(UsageError, match="bicubic does not take window"):
         sharpen(thermal, fine, method="bicubic", window=3)
+
+
+def test_files_and_swapped_scenes_are_refused_in_words(tmp_path):
+    thermal, fine, _ = known_scene()
+    with pytest.raises(UsageError, match=r"Path for a thermal scene.*ts\.open_thermal"):
+        sharpen(tmp_path / "lst.tif", fine)
+    with pytest.raises(UsageError, match=r"DataArray for predictors.*ts\.open_predictors"):
+        sharpen(thermal, fine.data)
+    with pytest.raises(UsageError, match="PredictorStack for a thermal scene"):
+        sharpen(fine, thermal)

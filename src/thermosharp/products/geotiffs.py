@@ -25,7 +25,8 @@ from thermosharp.products.bands import (
 )
 from thermosharp.products.dates import date_in, day_of
 from thermosharp.products.images import PredictorImage
-from thermosharp.products.layers import Band, Layer, Mask, Plan, grid_key
+from thermosharp.products.layers import Band, Layer, Mask, grid_key
+from thermosharp.products.plans import Plan
 from thermosharp.products.raster import RasterInfo, inspect
 from thermosharp.products.reflectance import decode
 from thermosharp.products.samples import look_at

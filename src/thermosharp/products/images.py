@@ -14,7 +14,7 @@ from thermosharp.grids import shared_window
 from thermosharp.locations import location
 from thermosharp.products.bands import distinct
 from thermosharp.products.dates import day_of, gap
-from thermosharp.products.layers import Plan
+from thermosharp.products.plans import Plan
 from thermosharp.rasterfiles import reusing
 from thermosharp.scenes import PredictorStack, Window, empty_layers, raster
 

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thermosharp.findings import Finding
-from thermosharp.products.layers import HUGE, Band, Layer, Stored, apart, grid_key
+from thermosharp.products.layers import HUGE, Band, Layer, Stored, grid_key
+from thermosharp.products.plans import apart
 from thermosharp.scenes import Window
 from thermosharp.threads import in_threads
 

@@ -29,7 +29,8 @@ from thermosharp.products.bands import (
 )
 from thermosharp.products.geotiffs import SCL_INVALID, SCL_WIDENED
 from thermosharp.products.images import PredictorImage
-from thermosharp.products.layers import Band, Layer, Mask, Plan
+from thermosharp.products.layers import Band, Layer, Mask
+from thermosharp.products.plans import Plan
 from thermosharp.products.raster import inspect
 from thermosharp.products.safe_metadata import METADATA, Metadata, read_metadata
 

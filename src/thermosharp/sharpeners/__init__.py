@@ -79,8 +79,8 @@ def sharpen(
     Raises
     ------
     UsageError
-        There is no such method, it does not take such an option, or `register` was asked for of
-        Dask-backed inputs.
+        There is no such method, it does not take such an option, `register` was asked for of
+        Dask-backed inputs, or files or arrays were given where scenes are wanted.
     ThermosharpError
         The inputs do not go together; the class says why.
 
@@ -92,6 +92,7 @@ def sharpen(
     >>> sharp = ts.sharpen(thermal, fine)  # doctest: +SKIP
     """
     sharpener = make_sharpener(method, **options)
+    _must_be_scenes(thermal, predictors)
     if _lazy(thermal, predictors):
         return _sharpen_lazily(sharpener, thermal, predictors, conserve, register)
     if not register:
@@ -101,6 +102,21 @@ def sharpen(
     found = find_place(thermal, predictors)
     scene = replace(found.thermal, findings=(*found.thermal.findings, *found.findings))
     return sharpener.sharpen(scene, predictors, conserve=conserve, box=found.box)
+
+
+def _must_be_scenes(thermal: object, predictors: object) -> None:
+    """Refuse files and arrays, and scenes in the wrong order, with the way to make them scenes."""
+    for given, fits, wanted, makers in (
+        (thermal, isinstance(thermal, ThermalScene), "a thermal scene", "thermal"),
+        (predictors, hasattr(predictors, "bands"), "predictors", "predictors"),
+    ):
+        if not fits:
+            raise UsageError(
+                f"ts.sharpen was given a {type(given).__name__} for {wanted}",
+                expected=f"what ts.open_{makers} and ts.{makers}_from_array make",
+                came=f"{given!r:.60}",
+                advice="ts.sharpen(ts.open_thermal(lst), ts.open_predictors(fine)) takes files",
+            )
 
 
 def _lazy(thermal: ThermalScene, predictors: Predictors) -> bool:
