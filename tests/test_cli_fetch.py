@@ -457,3 +457,8 @@ def test_init_writes_what_run_reads(world):
     assert "move the file away" in world.run("init", "athens.toml", expect=2).stderr
     (world.folder / "athens.toml").write_text(text + "\n[sharpen2]\n")
     assert "sharpen2" in world.run("run", "athens.toml", expect=2).stderr
+
+
+def test_what_a_run_cannot_do_without_is_named(world):
+    stderr = world.run("run", "--bbox", BOX, expect=2).stderr
+    assert "The run has no dates and no output." in " ".join(stderr.split())

@@ -219,7 +219,7 @@ def _project(
     missing = [name for name in ("dates", "output") if name not in {**told, **given}]
     if missing:
         raise UsageError(
-            f"The {' and the '.join(missing)} of the run is missing",
+            f"The run has no {' and no '.join(missing)}",
             expected="--bbox W,S,E,N --dates FROM/TO -o DIR, or a project file",
             advice="`thermosharp init` writes a project file to start from",
         )
