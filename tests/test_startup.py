@@ -35,8 +35,8 @@ def loaded(tmp_path):
         )
         command = [sys.executable, "-c", code]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-        code, _, modules = done.stdout.strip().partition(" ")
-        assert code == "0", done.stdout + done.stderr
+        status, _, modules = done.stdout.strip().partition(" ")
+        assert status == "0", done.stdout + done.stderr
         return modules
 
     return run

@@ -138,7 +138,7 @@ def _tally(window: Window, overlap: SeparableOverlap, kelvin: Array) -> Tally:
     products = [(np.zeros((3, height)), np.zeros((3, width))) for _ in range(2)]
     y, x = overlap.axes
     unbroken, broken = kernels.strips.tally(
-        kelvin, *y, *x, share, total, *stencils, *products[0], *products[1]
+        kelvin, y, x, share, total, *stencils, *products[0], *products[1]
     )
     around = [(down, along) for down in (-1, 0, 1) for along in (-1, 0, 1)]
     whole = slice(0, height), slice(0, width)
@@ -286,7 +286,7 @@ class Correction:
             total = np.zeros(overlap.shape)
             y, x = overlap.axes
             kernels.strips.correct(
-                kelvin, *y, *x, np.ascontiguousarray(nodes), np.ascontiguousarray(steps), total
+                kelvin, y, x, np.ascontiguousarray(nodes), np.ascontiguousarray(steps), total
             )
             return window, total
         radiance = to_radiance(kelvin.astype(np.float64))

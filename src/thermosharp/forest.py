@@ -140,8 +140,9 @@ class Forest(Parameterized):
 def _binned(X: Array) -> tuple[Array, Array, Array]:
     """Codes, edges and numbers of bins of samples ``(n, features)``."""
     ordered = np.sort(np.ascontiguousarray(X[:: max(1, len(X) // BINNED)].T), axis=1)
-    edges, bins = kernels.trees.bin_edges(ordered, kernels.trees.MAX_BINS)
-    codes = np.empty(X.shape, np.uint8)
+    most, codes = kernels.trees.MAX_BINS, np.empty(X.shape, np.uint8)
+    edges, bins = np.empty((len(ordered), most - 1)), np.empty(len(ordered), np.int64)
+    kernels.trees.bin_edges(ordered, most, edges, bins)
 
     def code(start: int) -> None:
         block = slice(start, start + MANY_SAMPLES)

@@ -1,9 +1,9 @@
 """Area means and their conservation on some rows of a fine grid, for grids with parallel axes.
 
-Each pair of an axis and its arrays is an :class:`thermosharp.overlap.Axis`. The loops go over the
-fine rows: what a row gives to the coarse columns is summed first, then shared out to the one or two
-coarse rows it lies over; in :func:`moments` the other way round. They are serial and release the
-interpreter lock.
+How fine rows and columns lie over coarse ones, an :class:`thermosharp.overlap.Axis` each tells. The
+loops go over the fine rows: what a row gives to the coarse columns is summed first, then shared out
+to the one or two coarse rows it lies over; in :func:`moments` the other way round. They are serial
+and release the interpreter lock.
 """
 
 from typing import Any
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from thermosharp.kernels.loops import loop
 
 Array = NDArray[Any]
+
+#: The arrays of a :class:`thermosharp.overlap.Axis`.
+Axis = tuple[Array, Array, Array, Array]
 
 #: Kelvin of radiance 1; :data:`thermosharp.radiometry.REFERENCE`.
 REFERENCE = 300.0
@@ -60,8 +63,7 @@ def _whole(lines: Array, valid: Array) -> None:
 
 
 def moments(
-    lines: Array, level: Array, row_first: Array, row_share: Array, col_first: Array,
-    col_share: Array, share: Array, total: Array, square: Array,
+    lines: Array, level: Array, y: Axis, x: Axis, share: Array, total: Array, square: Array
 ) -> None:  # fmt: skip
     """Add up layers over coarse pixels, where all of them have a value.
 
@@ -71,15 +73,14 @@ def moments(
         The layers.
     level : float64 (band,)
         Taken off each layer first.
-    row_first, row_share, col_first, col_share
-        Of the two axes.
+    y, x : Axis
     share : float64 (coarse y, coarse x)
     total, square : float64 (band, coarse y, coarse x)
         Sums of the weights, of the values, and of their squares: added to, in place.
     """
     rows, _, cols = lines.shape
     _moments(
-        lines, level, row_first, row_share, col_first, col_share, share, total, square,
+        lines, level, *y[:2], *x[:2], share, total, square,
         np.empty((rows, cols), np.bool_), np.ones(cols, np.float32), np.zeros((4, cols)),
         np.zeros(share.shape),
     )  # fmt: skip
@@ -196,8 +197,7 @@ def _couple_rows(rows: Array, down: int, i: int, weight: float) -> None:
 
 
 def tally(
-    kelvin: Array, row_first: Array, row_share: Array, row_node: Array, row_part: Array,
-    col_first: Array, col_share: Array, col_node: Array, col_part: Array,
+    kelvin: Array, y: Axis, x: Axis,
     share: Array, total: Array, least: Array, smooth: Array,
     least_rows: Array, least_cols: Array, smooth_rows: Array, smooth_cols: Array,
 ) -> tuple[int, int]:  # fmt: skip
@@ -212,8 +212,7 @@ def tally(
     ----------
     kelvin : float32 (fine y, fine x)
         NaN where there is nothing.
-    row_first, row_share, row_node, row_part, col_first, col_share, col_node, col_part
-        Of the two axes.
+    y, x : Axis
     share, total : float64 (coarse y, coarse x)
     least, smooth : float64 (9, coarse y, coarse x)
         The stencils, from the neighbour above to the left to the one below to the right: what rows
@@ -229,8 +228,8 @@ def tally(
         Number of rows without holes, and with; those without any value apart.
     """
     whole, broken = _tally(
-        kelvin, row_first, row_share, row_node, row_part, col_first, col_share, col_node, col_part,
-        share, total, least, smooth, least_rows, least_cols, smooth_rows, smooth_cols,
+        kelvin, *y, *x, share, total,
+        least, smooth, least_rows, least_cols, smooth_rows, smooth_cols,
         np.zeros(kelvin.shape[1], np.bool_), np.empty((9, share.shape[1])),
     )  # fmt: skip
     return whole, broken
@@ -281,8 +280,7 @@ def _tally(
 
 
 def correct(
-    kelvin: Array, row_first: Array, row_share: Array, row_node: Array, row_part: Array,
-    col_first: Array, col_share: Array, col_node: Array, col_part: Array,
+    kelvin: Array, y: Axis, x: Axis,
     nodes: Array, steps: Array, total: Array,
 ) -> None:  # fmt: skip
     """Add to an image, in radiance, what interpolation and the adjoint of W make of coarse images.
@@ -291,17 +289,13 @@ def correct(
     ----------
     kelvin : float32 (fine y, fine x)
         Changed in place. Where radiance would be negative it becomes NaN.
-    row_first, row_share, row_node, row_part, col_first, col_share, col_node, col_part
-        Of the two axes.
+    y, x : Axis
     nodes, steps : float64 (coarse y, coarse x)
         Interpolated; given to each fine pixel by its share.
     total : float64 (coarse y, coarse x)
         W D radiance of the corrected image: added to, in place.
     """
-    _correct(
-        kelvin, row_first, row_share, row_node, row_part, col_first, col_share, col_node, col_part,
-        nodes, steps, total, np.empty((3, nodes.shape[1])),
-    )  # fmt: skip
+    _correct(kelvin, *y, *x, nodes, steps, total, np.empty((3, nodes.shape[1])))
 
 
 @loop()

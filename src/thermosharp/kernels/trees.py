@@ -21,7 +21,8 @@ Array = NDArray[Any]
 MAX_BINS = 255
 
 
-def bin_edges(ordered: Array, most: int) -> tuple[Array, Array]:
+@loop()
+def bin_edges(ordered: Array, most: int, edges: Array, bins: Array) -> None:
     """Cut each feature into bins.
 
     Parameters
@@ -30,23 +31,11 @@ def bin_edges(ordered: Array, most: int) -> tuple[Array, Array]:
         Samples, each feature sorted.
     most : int
         Bins a feature, up to :data:`MAX_BINS`.
-
-    Returns
-    -------
     edges : float64 (features, MAX_BINS - 1)
-        Upper edges of the bins, midway between neighbouring values.
+        Upper edges of the bins, midway between neighbouring values, and then inf; filled in place.
     bins : int64 (features,)
-        How many bins each feature has.
+        How many bins each feature has; filled in place.
     """
-    edges = np.empty((len(ordered), MAX_BINS - 1))
-    bins = np.empty(len(ordered), np.int64)
-    cut_bins(ordered, most, edges, bins)
-    return edges, bins
-
-
-@loop()
-def cut_bins(ordered: Array, most: int, edges: Array, bins: Array) -> None:
-    """Do what :func:`bin_edges` does, into arrays that are there."""
     features, n = ordered.shape
     for k in range(features):
         column, distinct = ordered[k], 1

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thermosharp.kernels.loops import loop
-from thermosharp.kernels.trees import MAX_BINS, bin_codes, cut_bins, grow_tree_in, tree_room
+from thermosharp.kernels.trees import MAX_BINS, bin_codes, bin_edges, grow_tree_in, tree_room
 
 Array = NDArray[Any]
 
@@ -108,7 +108,7 @@ def _grow_windows(
             for i in range(column.size):
                 ordered[k, i] = column[i]
             scale[k] = _unit(samples, k)
-        cut_bins(ordered, most_bins, edges, bins)
+        bin_edges(ordered, most_bins, edges, bins)
         bin_codes(samples, edges, bins, codes)
         np.random.seed(seeds[t])  # noqa: NPY002
         for tree in range(left.shape[1]):

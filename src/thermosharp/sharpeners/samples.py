@@ -151,9 +151,7 @@ def moments_of(strip: Strip, lines: Array, level: Array) -> tuple[Array, Array, 
     if isinstance(overlap, SeparableOverlap) and overlap.axes is not None:
         share, (total, square) = np.zeros(shape), np.zeros((2, len(level), *shape))
         y, x = overlap.axes
-        kernels.strips.moments(
-            lines, level, y.first, y.share, x.first, x.share, share, total, square
-        )
+        kernels.strips.moments(lines, level, y, x, share, total, square)
         return share, total, square
     valid = np.isfinite(lines).all(axis=1)
     centred: list[Array] = [
