@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +46,7 @@ from thermosharp.cli_options import (
 )
 from thermosharp.cli_report import report
 from thermosharp.errors import ThermosharpError, UsageError
+from thermosharp.locations import remote
 from thermosharp.threads import cores
 
 if TYPE_CHECKING:
@@ -199,31 +201,44 @@ def sharpen(
       thermosharp sharpen ecostress/ --fine images/ --fine dem.tif --min-usable 0.75 -o out
     """  # noqa: E501
     start_log(verbose)
-    from thermosharp.cluster import Workforce
-    from thermosharp.workflow import SharpenOptions, SharpenRun
+    with _head_start(lst, fine):
+        from thermosharp.cluster import Workforce
+        from thermosharp.workflow import SharpenOptions, SharpenRun
 
-    thermal = thermal_options(units, no_quality, qc_accept, (qc, cloud, water), fix, threshold)
-    options = SharpenOptions(
-        lst=tuple(lst),
-        fine=tuple(fine),
-        output=output,
-        method=method,
-        method_options=_method_options(method, window, seed),
-        extent=read_extent(extent, aoi),
-        min_usable=min_usable,
-        thermal=thermal,
-        bands=bands,
-        resolution=resolution,
-        overwrite=overwrite,
-        celsius=celsius,
-        maps_only=maps_only,
-        zones=zones,
-        hotter_than=read_temperature(hotter_than),
-        register=not no_register,
-        force=frozenset(words(force)),
-    )
-    workforce = Workforce(jobs=jobs, scheduler=scheduler)
-    raise typer.Exit(_carry_out(SharpenRun(options, workforce), output))
+        thermal = thermal_options(units, no_quality, qc_accept, (qc, cloud, water), fix, threshold)
+        options = SharpenOptions(
+            lst=tuple(lst),
+            fine=tuple(fine),
+            output=output,
+            method=method,
+            method_options=_method_options(method, window, seed),
+            extent=read_extent(extent, aoi),
+            min_usable=min_usable,
+            thermal=thermal,
+            bands=bands,
+            resolution=resolution,
+            overwrite=overwrite,
+            celsius=celsius,
+            maps_only=maps_only,
+            zones=zones,
+            hotter_than=read_temperature(hotter_than),
+            register=not no_register,
+            force=frozenset(words(force)),
+        )
+        workforce = Workforce(jobs=jobs, scheduler=scheduler)
+        raise typer.Exit(_carry_out(SharpenRun(options, workforce), output))
+
+
+def _head_start(lst: Sequence[Path], fine: Sequence[Path]) -> AbstractContextManager[None]:
+    """Have a fine image unpacked from now on, where it is read once and in this process."""
+    several = len(lst) > 1 or len(fine) > 1 or cores() == 1
+    if several or any(remote(path) or not path.is_file() for path in (*lst, *fine)):
+        return nullcontext()
+    if fine[0].suffix.lower() not in {".tif", ".tiff"}:  # others take much memory to unpack
+        return nullcontext()
+    from thermosharp.headstart import headstart
+
+    return headstart(fine[0])
 
 
 @app.command()
