@@ -19,8 +19,6 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from thermosharp.threads import in_threads
-
 Array = NDArray[Any]
 
 #: Parts of the model, by the name that leaves them out.
@@ -192,7 +190,7 @@ class AreaProcess:
 
         features = blocks[0].linear.shape[1]
         total, moment = np.eye(features) / self.linear, np.zeros(features)
-        for product, right in in_threads(normal, blocks, worthwhile=len(blocks) > 1):
+        for product, right in map(normal, blocks):
             total += product
             moment += right
         factor = scipy.linalg.cho_factor(total, overwrite_a=True, check_finite=False)
@@ -258,40 +256,15 @@ def fit(
 class _Likelihood:
     """Negative log likelihood of blocks and its slopes, all blocks in stacks of matrices.
 
-    Blocks smaller than the largest are padded with pixels that know nothing of the others.
+    Blocks smaller than the largest are padded with pixels that know nothing of the others. Of
+    symmetric matrices the lower triangle stands for all: half the work. In one thread: SciPy's
+    LAPACK holds the interpreter lock, and several threads only take it from one another.
     """
 
     def __init__(
         self, blocks: Sequence[Block], footprint: Footprint, level: float, variance: float
     ) -> None:
-        # Halves are a thread's work each; the sums are always taken alike.
-        middle = (len(blocks) + 1) // 2
-        size = max(len(block.value) for block in blocks)
-        self.halves = [
-            _Stack(half, size, footprint, level, variance)
-            for half in (blocks[:middle], blocks[middle:])
-            if half
-        ]
-
-    def __call__(self, amplitudes: Array) -> tuple[float, Array]:
-        """Value, and slope along each amplitude; the last amplitude is the noise."""
-        value, slopes = 0.0, np.zeros(len(amplitudes))
-        for one, slope in in_threads(
-            lambda half: half(amplitudes), self.halves, worthwhile=len(self.halves) > 1
-        ):
-            value += one
-            slopes += slope
-        return value, slopes
-
-
-class _Stack:
-    """Some blocks. Of symmetric matrices the lower triangle stands for all: half the work."""
-
-    def __init__(
-        self, blocks: Sequence[Block], size: int, footprint: Footprint, level: float,
-        variance: float,
-    ) -> None:  # fmt: skip
-        count = len(blocks)
+        count, size = len(blocks), max(len(block.value) for block in blocks)
         kernels = np.zeros((2 + len(REACHES), count, size, size))
         self.fixed, self.doubt = np.zeros((count, size, size)), np.zeros((count, size))
         self.values = np.zeros((count, size))
@@ -305,6 +278,7 @@ class _Stack:
         self.kernels = kernels.reshape(len(kernels), -1)
 
     def __call__(self, amplitudes: Array) -> tuple[float, Array]:
+        """Value, and slope along each amplitude; the last amplitude is the noise."""
         covariance = (amplitudes[:-1] @ self.kernels).reshape(self.fixed.shape)
         covariance += self.fixed
         np.einsum("bii->bi", covariance)[:] += amplitudes[-1] * self.doubt

@@ -111,7 +111,7 @@ class Forest(Parameterized):
             self._predict_into(samples[block].T[None], mean[:, block])
 
         blocks = range(0, len(samples), MANY_SAMPLES)
-        for _ in in_threads(predict, blocks, worthwhile=len(blocks) > 1):
+        for _ in in_threads(predict, blocks):
             pass
         predicted: Array = mean[0]
         return predicted
@@ -149,6 +149,6 @@ def _binned(X: Array) -> tuple[Array, Array, Array]:
         kernels.trees.bin_codes(X[block], edges, bins, codes[block])
 
     blocks = range(0, len(X), MANY_SAMPLES)
-    for _ in in_threads(code, blocks, worthwhile=len(blocks) > 1):
+    for _ in in_threads(code, blocks):
         pass
     return codes, edges, bins

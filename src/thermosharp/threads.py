@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from itertools import chain, islice
 from threading import Lock
 from typing import TypeVar
 
@@ -44,17 +45,19 @@ def in_threads(
 ) -> Iterator[Result]:
     """Yield the results of a piece of work for each item, in order.
 
-    On all cores where that is worth starting threads; the work must release the interpreter lock
-    to gain from it, as compiled kernels and large array operations do.
+    On all cores where that is worth starting threads, which it is not for a single item; the work
+    must release the interpreter lock to gain from it, as compiled kernels and large array
+    operations do.
     """
-    many = cores()
-    if not worthwhile or many == 1:
-        yield from map(work, items)
+    many, items = cores(), iter(items)
+    first = list(islice(items, 2))
+    if not worthwhile or many == 1 or len(first) < 2:
+        yield from map(work, chain(first, items))
         return
     # Threads begin with a blank context: what limits us limits them.
     with ThreadPoolExecutor(many, initializer=_most.set, initargs=(_most.get(),)) as pool:
         waiting: deque[Future[Result]] = deque()
-        for item in items:
+        for item in chain(first, items):
             waiting.append(pool.submit(work, item))
             if len(waiting) > AHEAD * many:  # results not taken yet take memory
                 yield waiting.popleft().result()
