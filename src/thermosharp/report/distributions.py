@@ -101,8 +101,13 @@ def scatter(observed: NDArray[np.floating], sharpened: NDArray[np.floating]) -> 
     seen, fine = (layer[known].astype(np.float64) for layer in (observed, sharpened))
     low, high = np.percentile(np.concatenate([seen, fine]), (0.1, 99.9))
     low, high = float(np.floor(low)), max(float(np.ceil(high)), float(np.floor(low)) + 1)
-    counts, *_ = np.histogram2d(seen, fine, CELLS, [(low, high), (low, high)])
-    cells = [[int(x), int(y), int(counts[x, y])] for x, y in np.argwhere(counts)]
+    inside = (low <= seen) & (seen <= high) & (low <= fine) & (fine <= high)
+    x, y = (
+        np.minimum((part[inside] - low) * (CELLS / (high - low)), CELLS - 1).astype(np.intp)
+        for part in (seen, fine)
+    )
+    counts = np.bincount(x * CELLS + y, minlength=CELLS**2)
+    cells = [[*divmod(int(at), CELLS), int(counts[at])] for at in np.flatnonzero(counts)]
     spread = float(np.sqrt(np.mean((fine - seen) ** 2)))
     return Scatter(low=low, high=high, cells=cells, spread=spread)
 

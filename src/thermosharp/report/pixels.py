@@ -1,6 +1,7 @@
 """Fewer pixels, and the same place on another grid: what every picture needs."""
 
 import math
+from threading import Lock
 
 import numpy as np
 import xarray as xr
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from odc.geo.warp import rio_reproject
+from rasterio.fill import fillnodata
 
 from thermosharp.errors import MissingCRS
 from thermosharp.scenes import grid_of, raster
@@ -23,6 +25,9 @@ _SAMPLED = 600
 _METRES_PER_DEGREE = 111_195.0
 #: Rows of blocks that are averaged at a time.
 _BLOCKS = 64
+#: Held while rasterio wraps arrays for GDAL: the warning that it keeps back gets out where several
+#: threads do so at a time.
+_wrapping = Lock()
 
 
 def block_mean(values: NDArray[np.floating], step: int) -> NDArray[np.floating]:
@@ -77,8 +82,17 @@ def on_grid(layer: xr.DataArray, grid: GeoBox, resampling: str | None = None) ->
         resampling = "average" if larger else "nearest"
     source = layer.values.astype(np.float32, copy=False)
     shown = np.full(grid.shape, np.nan, np.float32)
-    rio_reproject(source, shown, own, grid, resampling, src_nodata=np.nan, dst_nodata=np.nan)
+    with _wrapping:
+        rio_reproject(source, shown, own, grid, resampling, src_nodata=np.nan, dst_nodata=np.nan)
     return raster(shown, grid)
+
+
+def filled(layer: xr.DataArray, reach: int) -> xr.DataArray:
+    """Fill what is missing of a layer ``(y, x)`` from no more than `reach` pixels around."""
+    known = np.isfinite(layer.values)
+    with _wrapping:
+        values = fillnodata(layer.values.astype(np.float32), known, max_search_distance=reach)
+    return raster(values, grid_of(layer))
 
 
 def ground_resolution(geobox: GeoBox) -> float:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -9,14 +10,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.fill import fillnodata
 
 from thermosharp.report import words
-from thermosharp.report.distributions import Spectrum, histogram, scatter, spectrum
+from thermosharp.report.distributions import Scatter, Spectrum, histogram, scatter, spectrum
 from thermosharp.report.packing import Packed, pack
 from thermosharp.report.page import PageScene
 from thermosharp.report.pixels import (
     coarsened,
+    filled,
     ground_resolution,
     ground_width,
     on_grid,
@@ -24,8 +25,8 @@ from thermosharp.report.pixels import (
     step_for,
 )
 from thermosharp.results.stored import StoredScene
-from thermosharp.scenes import grid_of, raster
-from thermosharp.threads import in_threads
+from thermosharp.scenes import grid_of
+from thermosharp.threads import beside, in_threads
 
 #: What temperatures are rounded to in the page, K.
 STEP = 0.05
@@ -38,7 +39,30 @@ _CHARACTERS = 3.2
 _SHORTEST = 16
 
 Limits = tuple[float, float]
-Layers = tuple[dict[str, Packed], dict[str, NDArray[np.float32]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The maps of a scene, small enough for the page.
+
+    Attributes
+    ----------
+    packed, plain : dict of str to Packed, and to ndarray (y, x)
+    grid : mapping
+        What the page is told of their grid.
+    thinned : ndarray (y, x)
+        Some pixels of the sharpened map, as they are.
+    """
+
+    packed: dict[str, Packed]
+    plain: dict[str, NDArray[np.float32]]
+    grid: dict[str, Any]
+    thinned: NDArray[np.float32]
+
+    @property
+    def size(self) -> int:
+        """Characters that they take up."""
+        return sum(len(layer.data) for layer in self.packed.values())
 
 
 def page_scene(scene: StoredScene, budget: float, series: Limits) -> PageScene:
@@ -52,25 +76,24 @@ def page_scene(scene: StoredScene, budget: float, series: Limits) -> PageScene:
     series : (float, float)
         Ends of the colour scale that all scenes share, K.
     """
-    layers, arrays, grid = _fitting_layers(scene, budget)
     observed = scene.coarse("observed")
-    middle = scene.middle("sharp", MIDDLE_SIDE)
-    counted = scatter(on_grid(observed, grid_of(middle)).values, middle.values)
-    power = _spectrum(observed, middle)
-    sharpened = scene.thinned("sharp", LONGEST)
+    with beside(lambda: _middle_charts(scene, observed)) as charts:
+        layers = _fitting_layers(scene, observed, budget)
+        distribution = histogram(observed.values, layers.thinned)
+        counted, power = charts()
     return PageScene(
         title=title(scene),
         subtitle=subtitle(scene),
         coarse=metres(ground_resolution(scene.coarse_grid)),
         fine=metres(ground_resolution(scene.grid)),
-        grid=grid,
-        layers=layers,
-        limits={"series": series, **_limits(arrays)},
+        grid=layers.grid,
+        layers=layers.packed,
+        limits={"series": series, **_limits(layers.plain)},
         facts=facts(scene),
-        histogram=histogram(observed.values, sharpened),
+        histogram=distribution,
         scatter=counted,
         spectrum=power,
-        histogram_text=_spread_text(observed.values, sharpened),
+        histogram_text=_spread_text(observed.values, layers.thinned),
         scatter_text=_scatter_text(counted.spread) if counted else "",
         spectrum_text=_spectrum_text(power, ground_resolution(scene.coarse_grid)),
         method_text=words.method_text(scene.record),
@@ -123,15 +146,23 @@ def facts(scene: StoredScene) -> list[tuple[str, str]]:
     return [(name, value) for name, value in rows if value]
 
 
-def _fitting_layers(scene: StoredScene, budget: float) -> Layers:
+def _middle_charts(
+    scene: StoredScene, observed: xr.DataArray
+) -> tuple[Scatter | None, Spectrum | None]:
+    """Make the charts that take pixels of the full resolution."""
+    middle = scene.middle("sharp", MIDDLE_SIDE)
+    counted = scatter(on_grid(observed, grid_of(middle)).values, middle.values)
+    return counted, _spectrum(observed, middle)
+
+
+def _fitting_layers(scene: StoredScene, observed: xr.DataArray, budget: float) -> Layers:
     """Average a scene until its layers take up no more characters than they may."""
     side = min(LONGEST, max(int(math.sqrt(budget / _CHARACTERS)), 64))
     while True:
-        layers = _layers(scene, side)
-        size = sum(len(layer.data) for layer in layers[0].values())
-        if size <= budget or side <= _SHORTEST:
+        layers = _layers(scene, observed, side)
+        if layers.size <= budget or side <= _SHORTEST:
             return layers
-        side = int(side * min(0.95 * math.sqrt(budget / size), 0.95))
+        side = int(side * min(0.95 * math.sqrt(budget / layers.size), 0.95))
 
 
 def _limits(arrays: dict[str, NDArray[np.float32]]) -> dict[str, Limits]:
@@ -145,18 +176,21 @@ def _limits(arrays: dict[str, NDArray[np.float32]]) -> dict[str, Limits]:
     return limits
 
 
-def _layers(scene: StoredScene, side: int) -> Layers:
-    """Average a scene to a side of pixels: its layers packed and plain, and about their grid."""
+def _layers(scene: StoredScene, observed: xr.DataArray, side: int) -> Layers:
+    """Average a scene to a side of pixels."""
     step = step_for(scene.grid, side)
-    arrays = {"sharp": scene.averaged("sharp", step).values}
     grid = coarsened(scene.grid, step)
-    for layer in ("observed", "residual"):
-        arrays[layer] = on_grid(scene.coarse(layer), grid).values
+    sharp, thinned = scene.reduced("sharp", step)
+    plain = {
+        "sharp": sharp.values,
+        "observed": on_grid(observed, grid).values,
+        "residual": on_grid(scene.coarse("residual"), grid).values,
+    }
     if scene.has("uncertainty"):
-        arrays["uncertainty"] = scene.averaged("uncertainty", step).values
-    packing = in_threads(lambda values: pack(values, STEP), arrays.values())
-    packed = dict(zip(arrays, packing, strict=True))
-    return packed, arrays, _grid_data(grid)
+        plain["uncertainty"] = scene.averaged("uncertainty", step).values
+    packing = in_threads(lambda values: pack(values, STEP), plain.values())
+    packed = dict(zip(plain, packing, strict=True))
+    return Layers(packed, plain, _grid_data(grid), thinned)
 
 
 def _grid_data(grid: GeoBox) -> dict[str, Any]:
@@ -178,12 +212,10 @@ def _grid_data(grid: GeoBox) -> dict[str, Any]:
 
 def _spectrum(observed: xr.DataArray, sharp: xr.DataArray) -> Spectrum | None:
     grid = grid_of(sharp)
-    known = np.isfinite(observed.values)
-    if not known.any():
+    if not np.isfinite(observed.values).any():
         return None
     # Interpolated as smoothly as the eye would: steps between pixels would look like detail.
-    filled = fillnodata(observed.values.astype(np.float32), known, max_search_distance=20)
-    smooth = on_grid(raster(filled, grid_of(observed)), grid, "cubic")
+    smooth = on_grid(filled(observed, 20), grid, "cubic")
     return spectrum(smooth.values, sharp.values, ground_resolution(grid))
 
 

@@ -117,10 +117,22 @@ class StoredScene:
         UnreadableFile
             The GeoTIFF is damaged or not there.
         """
-        strips = [
-            block_mean(strip, step) if step > 1 else strip for _, strip in self.strips(layer, step)
-        ]
-        return raster(np.concatenate(strips).astype(np.float32), coarsened(self.grid, step))
+        return self.reduced(layer, step)[0]
+
+    def reduced(self, layer: Layer, step: int) -> tuple[xr.DataArray, NDArray[np.float32]]:
+        """Read a layer as :meth:`averaged` does; also every `step`-th pixel, extremes as they are.
+
+        Raises
+        ------
+        UnreadableFile
+            The GeoTIFF is damaged or not there.
+        """
+        means, every = [], []
+        for _, strip in self.strips(layer, step):
+            means.append(block_mean(strip, step) if step > 1 else strip)
+            every.append(strip[::step, ::step].copy())
+        mean = np.concatenate(means).astype(np.float32, copy=False)
+        return raster(mean, coarsened(self.grid, step)), np.concatenate(every)
 
     def strips(self, layer: Layer, step: int = 1) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Read a layer from top to bottom, some multiple of `step` rows at a time.
@@ -165,8 +177,7 @@ class StoredScene:
 
     def thinned(self, layer: Layer, most: int) -> NDArray[np.float32]:
         """Read every n-th pixel of a layer, at most `most` a side: extremes stay as they are."""
-        step = step_for(self.grid, most)
-        return np.concatenate([strip[::step, ::step] for _, strip in self.strips(layer, step)])
+        return self.reduced(layer, step_for(self.grid, most))[1]
 
     def middle(self, layer: Layer, most: int) -> xr.DataArray:
         """Read the middle of a layer of the fine grid, no side longer than `most` pixels.
