@@ -59,8 +59,7 @@ class Blocks:
     @classmethod
     def of(cls, patch: Patch, start: Shift, every: int) -> "Blocks":
         """Cut up a patch, taking one block of `every` so many."""
-        _, known = patch.lattice(start, 0, 1)
-        usable = _cut((patch.usable & known).astype(np.float64))
+        usable = _cut((patch.usable & patch.known(start)).astype(np.float64))
         chosen = np.flatnonzero(usable.mean(-1) >= LEAST_SHARE)[::every]
         usable = usable[chosen]
         # Blocks with the same pixels have the same eigenvectors.

@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from thermosharp.features import INDEX_PAIRS
 from thermosharp.grids import common_window
-from thermosharp.overlap import overlap_of
+from thermosharp.overlap import Overlap, overlap_of
 from thermosharp.radiometry import to_radiance
 from thermosharp.scenes import Predictors, PredictorStack, ThermalScene, Window
 from thermosharp.threads import in_threads
@@ -82,17 +82,28 @@ class Patch:
             Means without their local mean, and where they are known. Row and column `steps` times
             ``margin + p`` belong to pixel p moved by `offset`; the next ones to 1/`steps` more.
         """
-        rows, cols = (size + 2 * margin for size in self.geobox.shape)
-        moved = Affine.translation(offset[1] - margin, offset[0] - margin) * Affine.scale(1 / steps)
-        grid = GeoBox((rows * steps, cols * steps), self.geobox.transform * moved,
-                      self.geobox.crs)  # fmt: skip
-        overlap = overlap_of(grid, self.fine)
-        share = _boxes(overlap.total(self.valid.astype(np.float32)), steps)
+        overlap = self._overlap(offset, margin, steps)
+        share = self._share(overlap, steps)
         known = share >= LEAST_COVERAGE
         means = np.stack([
             _boxes(overlap.total(layer), steps) / np.maximum(share, 1e-6) for layer in self.layers
         ])  # fmt: skip
         return without_local_mean(means, known, NEIGHBOURHOOD * steps | 1), known
+
+    def known(self, offset: Shift) -> Array:
+        """Mark the pixels ``(y, x)`` that fine layers cover where they are moved by `offset`."""
+        covered: Array = self._share(self._overlap(offset, 0, 1), 1) >= LEAST_COVERAGE
+        return covered
+
+    def _overlap(self, offset: Shift, margin: int, steps: int) -> Overlap:
+        rows, cols = (size + 2 * margin for size in self.geobox.shape)
+        moved = Affine.translation(offset[1] - margin, offset[0] - margin) * Affine.scale(1 / steps)
+        grid = GeoBox((rows * steps, cols * steps), self.geobox.transform * moved,
+                      self.geobox.crs)  # fmt: skip
+        return overlap_of(grid, self.fine)
+
+    def _share(self, overlap: Overlap, steps: int) -> Array:
+        return _boxes(overlap.total(self.valid.astype(np.float32)), steps)
 
 
 def _boxes(image: Array, size: int) -> Array:
