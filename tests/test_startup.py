@@ -1,5 +1,6 @@
 """What commands must not wait for."""
 
+import os
 import subprocess
 import sys
 
@@ -20,14 +21,20 @@ def test_help_imports_no_scientific_library():
 
 
 @pytest.fixture
-def loaded(tmp_path):
-    """Sharpens in a process of its own, and tells which of some modules that has loaded."""
+def files(tmp_path):
+    """Words of the command line for a scene that is there."""
     thermal, fine, _ = known_scene()
     (tmp_path / "lst.tif").write_bytes(cog_bytes(thermal.lst.values, thermal.geobox))
     (tmp_path / "fine.tif").write_bytes(cog_bytes(fine.data.values, fine.geobox))
+    return ["lst.tif", "--fine", "fine.tif"]
+
+
+@pytest.fixture
+def loaded(tmp_path, files):
+    """Sharpens in a process of its own, and tells which of some modules that has loaded."""
 
     def run(unwanted, *options):
-        words = ["sharpen", "lst.tif", "--fine", "fine.tif", *options]
+        words = ["sharpen", *files, *options]
         code = (
             "import sys; from typer.testing import CliRunner; from thermosharp.cli import app; "
             f"done = CliRunner().invoke(app, {words}); "
@@ -64,3 +71,23 @@ def test_no_part_of_scipy_is_loaded_before_it_is_used():
     code = f"import sys, thermosharp.one_scene; print(sorted({parts} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("method", ["detail", "dms", "atprk", "tsharp", "bicubic"])
+def test_the_environment_stays_as_it_is_once_there_are_threads(method, tmp_path, files):
+    """C libraries look variables up in other threads, and crash where one is set meanwhile."""
+    code = (
+        "import sys, threading; from typer.testing import CliRunner; seen = []\n"
+        "def look(event, arguments):\n"
+        "    if event in ('os.putenv', 'os.unsetenv') and threading.active_count() > 1:\n"
+        "        seen.append(arguments)\n"
+        "from thermosharp.cli import app\n"
+        "sys.addaudithook(look)\n"
+        f"done = CliRunner().invoke(app, {['sharpen', *files, '-o', 'out', '--method', method]})\n"
+        "print(done.exit_code, seen)"
+    )
+    # Libraries that this process has loaded have set theirs already.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("KMP_")}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=clean)
+    assert done.stdout.strip() == "0 []", done.stdout + done.stderr

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 Array = NDArray[Any]
@@ -83,7 +83,7 @@ class HeadStart:
         self._strips: dict[int, Future[Array]] = {}
         # Rasters that lie nowhere are refused in words, by those who need to know where.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with suppress(RasterioError, OSError), rasterio.open(path) as image:
+        with suppress(Exception), rasterio.open(path) as image:
             self._height, width = image.shape
             row = width * sum(np.dtype(kind).itemsize for kind in image.dtypes)
             for top in range(0, self._height, ROWS)[: most // (ROWS * row)]:

@@ -10,6 +10,10 @@ from itertools import chain, islice
 from threading import Lock
 from typing import TypeVar
 
+# Imported here and not where it is used: it sets an environment variable, and a thread that looks
+# one up meanwhile, as GDAL's do, brings the process down.
+from threadpoolctl import threadpool_limits
+
 Key = TypeVar("Key")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -91,8 +95,6 @@ class _OneBlasThread:
         self._lock, self._inside, self._limit = Lock(), 0, ExitStack()
 
     def __enter__(self) -> None:
-        from threadpoolctl import threadpool_limits
-
         with self._lock:
             if self._inside == 0:
                 # Only the thread that has set a limit can lift it, and who is first to come need
