@@ -20,7 +20,7 @@ from thermosharp.scenes import raster
 from thermosharp.sharpeners import DMS, METHODS, Bicubic, TsHARP, sharpen
 from thermosharp.sharpeners.dms import _drawn, homogeneity_weight
 from thermosharp.sharpeners.rehearsal import rehearse
-from thermosharp.sharpeners.samples import coarsen, lines_of, moments_of
+from thermosharp.sharpeners.samples import Sums, coarsen, lines_of, moments_of
 from thermosharp.sharpeners.tiles import reached
 from thermosharp.sharpeners.tsharp import bare_fraction
 from thermosharp.sharpeners.windows import Feathered
@@ -209,7 +209,7 @@ def test_windows_learn_what_trees_of_their_own_pixels_learn(monkeypatch):
     monkeypatch.setattr("thermosharp.sharpeners.windows.WINDOW_BINS", MAX_BINS)
     thermal, fine, _ = known_scene(noise=0.2, holes=0.1)
     method = DMS(window=12).fit(thermal, fine)
-    samples = coarsen(method.pair_, fine, thermal.usable.values)
+    samples = coarsen(Sums.of(method.pair_, fine), thermal.usable.values, fine.name)
     weight, forests = homogeneity_weight(samples), method.local_
     seeds = np.random.SeedSequence([0, 1]).generate_state(len(forests.tiles))
     for k, tile in enumerate(forests.tiles):
@@ -384,7 +384,7 @@ def test_weights_follow_homogeneity():
     rng = np.random.default_rng(0)
     data = (0.3 + 0.1 * rng.random((2, 40, 40)) * np.linspace(0.1, 1, 40)).astype(np.float32)
     trained = np.ones((10, 10), bool)
-    samples = coarsen(GridPair(coarse, fine), predictor_stack(data, fine), trained)
+    samples = coarsen(Sums.of(GridPair(coarse, fine), predictor_stack(data, fine)), trained, "fine")
     blocks = data.astype(float).reshape(2, 10, 4, 10, 4).swapaxes(2, 3).reshape(2, 10, 10, 16)
     np.testing.assert_allclose(samples.means, blocks.mean(-1), atol=1e-6)
     variation = (blocks.std(-1) / blocks.mean(-1)).mean(0)

@@ -11,8 +11,8 @@ from odc.geo.geobox import GeoBox
 from thermosharp.grids import STRIP_PAD, GridPair, common_window
 from thermosharp.overlap import overlap_of, spline_coefficients
 from thermosharp.scenes import Predictors, ThermalScene
-from thermosharp.sharpeners.base import Array, Sharpener
-from thermosharp.sharpeners.samples import EVERY, coarsen
+from thermosharp.sharpeners.base import Array, FromMeans
+from thermosharp.sharpeners.samples import EVERY
 
 #: Points per coarse pixel and axis at which the kriged residual is computed; splines do the rest.
 #: Odd, so that one of them is the pixel's centre.
@@ -50,7 +50,7 @@ class Covariance:
         return self.sill * _area_kernel(self.length, _reach(self.length), step=NODES, twice=False)
 
 
-class ATPRK(Sharpener):
+class ATPRK(FromMeans):
     """A linear regression on the predictors, and kriging of what it leaves.
 
     ``T = b0 + sum b_k x_k + e``. The coefficients are fitted by least squares on the coarse pixels
@@ -69,7 +69,7 @@ class ATPRK(Sharpener):
     name: ClassVar[str] = "atprk"
 
     def _learn(self, thermal: ThermalScene, predictors: Predictors, trained: Array) -> None:
-        means = coarsen(self.pair_, predictors, trained).means
+        means = self._samples(predictors, trained).means
         observed = thermal.lst.values
         self.coefficients_ = _least_squares(means[:, trained].T, observed[trained])
         residual = np.where(trained, observed - _line(self.coefficients_, means), 0.0)

@@ -22,7 +22,7 @@ from thermosharp.scenes import (
     Window,
     raster,
 )
-from thermosharp.sharpeners.samples import EVERY
+from thermosharp.sharpeners.samples import EVERY, CoarseSamples, Sums, coarsen
 from thermosharp.sharpeners.strips import Finish, Finished, Guess, Rows, Spread, over_threads
 from thermosharp.stages import timed
 from thermosharp.storage import empty, release
@@ -303,6 +303,25 @@ class Sharpener(Parameterized, ABC):
             },
             "findings": thermal.findings + predictors.findings,
         }
+
+
+class FromMeans(Sharpener):
+    """A method that learns from the predictors as the coarse pixels see them.
+
+    What it learns from and what the predictors cover are found in one pass over them.
+    """
+
+    _sums: Sums | None = None
+
+    def _look(self, predictors: Predictors) -> Array:
+        self._sums = Sums.of(self.pair_, predictors)
+        return full_is_one(self._sums.share)
+
+    def _samples(self, predictors: Predictors, trained: Array) -> CoarseSamples:
+        """Return what there is to learn from, once: it is large."""
+        assert self._sums is not None, "_fit looks before it learns"
+        sums, self._sums = self._sums, None
+        return coarsen(sums, trained, predictors.name)
 
 
 def _finish(lst: Array, work: Finish) -> list[Finished]:

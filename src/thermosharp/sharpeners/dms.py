@@ -8,8 +8,8 @@ from thermosharp.forest import Forest
 from thermosharp.grids import GridPair
 from thermosharp.radiometry import to_kelvin, to_radiance
 from thermosharp.scenes import Predictors, ThermalScene
-from thermosharp.sharpeners.base import Array, Sharpener
-from thermosharp.sharpeners.samples import CoarseSamples, coarsen, lines_of
+from thermosharp.sharpeners.base import Array, FromMeans
+from thermosharp.sharpeners.samples import CoarseSamples, lines_of
 from thermosharp.sharpeners.tiles import reached
 from thermosharp.sharpeners.windows import (
     CoarsePixels,
@@ -32,7 +32,7 @@ MOST_SAMPLES = 100_000
 RESIDUAL_FLOOR = 0.05
 
 
-class DMS(Sharpener):
+class DMS(FromMeans):
     """Regression trees on aggregated predictors, applied to the fine ones.
 
     1. Each coarse pixel weighs by its homogeneity: the inverse of the mean coefficient of
@@ -64,7 +64,7 @@ class DMS(Sharpener):
         self.random_state = random_state
 
     def _learn(self, thermal: ThermalScene, predictors: Predictors, trained: Array) -> None:
-        samples = coarsen(self.pair_, predictors, trained)
+        samples = self._samples(predictors, trained)
         weight = homogeneity_weight(samples)
         if thermal.weight is not None:
             weight = weight * thermal.weight.values

@@ -50,20 +50,67 @@ def lines_of(predictors: Predictors, rows: slice) -> Array:
     return lines
 
 
-def coarsen(pair: GridPair, predictors: Predictors, trained: Array) -> CoarseSamples:
-    """Aggregate the predictors to the coarse grid, with how mixed each coarse pixel is.
+@dataclass(frozen=True)
+class Sums:
+    """The predictors added up over the coarse pixels.
+
+    Attributes
+    ----------
+    share : (y, x)
+        Of each coarse pixel, that has values.
+    total, square : (band, y, x)
+        Sum of the values above a level, and of their squares, by their shares.
+    level : (band,)
+        The variance of a small spread on a large mean would drown in rounding.
+    """
+
+    share: Array
+    total: Array
+    square: Array
+    level: Array
+
+    @classmethod
+    def of(cls, pair: GridPair, predictors: Predictors) -> "Sums":
+        """Add the predictors up, strip by strip."""
+        level = _level(pair.strips(), predictors)
+
+        def work(strip: Strip) -> tuple[Window, Array, Array, Array]:
+            lines = lines_of(predictors, strip.rows)
+            sums = moments_of(strip, lines, level)
+            release(lines)
+            return strip.window, *sums
+
+        share = np.zeros(pair.coarse.shape)
+        total, square = sums = zeros((2, len(level), *share.shape), np.float64)
+        for window, part, first, second in in_threads(work, pair.strips()):
+            share[window] += part
+            total[(EVERY, *window)] += first
+            square[(EVERY, *window)] += second
+            release(sums)
+        return cls(share, total, square, level)
+
+
+def coarsen(sums: Sums, trained: Array, name: str) -> CoarseSamples:
+    """Turn sums, in place, into means and how mixed each coarse pixel is.
 
     Heterogeneity is the mean over the bands of the coefficient of variation of the fine pixels
     inside a coarse pixel (Gao et al. 2012, section 2.2). Where the mean of a band is smaller
     than its spread over the scene, as with indices near zero, the spread stands in for it.
+
+    Parameters
+    ----------
+    sums : Sums
+    trained : (y, x) of bool
+    name : str
+        Of the predictors.
 
     Raises
     ------
     NothingToLearn
         No band varies over the coarse pixels in `trained`.
     """
-    share, means, spreads, level = _sums(pair, predictors)
-    share[share <= LEAST_SHARE] = np.nan
+    means, spreads = sums.total, sums.square
+    share = np.where(sums.share > LEAST_SHARE, sums.share, np.nan)
 
     def work(band: int) -> bool:
         """Finish a band in place, for they are large; tell whether it varies."""
@@ -72,7 +119,7 @@ def coarsen(pair: GridPair, predictors: Predictors, trained: Array) -> CoarseSam
         spread /= share
         spread -= mean**2
         np.sqrt(np.maximum(spread, 0, out=spread), out=spread)
-        mean += level[band]
+        mean += sums.level[band]
         values = mean[trained]
         floor = np.maximum(values.std(), np.finfo(np.float32).tiny)
         spread /= np.maximum(np.abs(mean), floor)
@@ -87,36 +134,12 @@ def coarsen(pair: GridPair, predictors: Predictors, trained: Array) -> CoarseSam
         varies.append(various)
     if not any(varies):
         raise NothingToLearn(
-            f"{predictors.name}: the predictors are constant",
+            f"{name}: the predictors are constant",
             expected="at least one layer that varies from place to place",
             came=f"{len(means)} layer(s) without any variation over {trained.sum()} LST pixels",
             advice="check that the fine image is the right one and not an empty export",
         )
     return CoarseSamples(means, heterogeneity / len(means), trained)
-
-
-def _sums(pair: GridPair, predictors: Predictors) -> tuple[Array, Array, Array, Array]:
-    """Share of each coarse pixel that has values; sums of them and of their squares by band.
-
-    Above a level of each band, which comes last: the variance of a small spread on a large mean
-    would drown in rounding.
-    """
-    level = _level(pair.strips(), predictors)
-
-    def work(strip: Strip) -> tuple[Window, Array, Array, Array]:
-        lines = lines_of(predictors, strip.rows)
-        sums = moments_of(strip, lines, level)
-        release(lines)
-        return strip.window, *sums
-
-    share = np.zeros(pair.coarse.shape)
-    total, square = sums = zeros((2, len(level), *share.shape), np.float64)
-    for window, part, first, second in in_threads(work, pair.strips()):
-        share[window] += part
-        total[(EVERY, *window)] += first
-        square[(EVERY, *window)] += second
-        release(sums)
-    return share, total, square, level
 
 
 def _level(strips: Iterable[Strip], predictors: Predictors) -> Array:
