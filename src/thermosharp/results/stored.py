@@ -127,9 +127,12 @@ class StoredScene:
         UnreadableFile
             The GeoTIFF is damaged or not there.
         """
+        if step == 1:
+            whole = np.concatenate([strip for _, strip in self.strips(layer)])
+            return raster(whole, self.grid), whole
         means, every = [], []
         for _, strip in self.strips(layer, step):
-            means.append(block_mean(strip, step) if step > 1 else strip)
+            means.append(block_mean(strip, step))
             every.append(strip[::step, ::step].copy())
         mean = np.concatenate(means).astype(np.float32, copy=False)
         return raster(mean, coarsened(self.grid, step)), np.concatenate(every)
