@@ -1,6 +1,7 @@
 """Small scenes with a known answer, made in memory."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ from odc.geo.geobox import GeoBox
 
 from thermosharp.grids import GridPair
 from thermosharp.radiometry import to_kelvin, to_radiance
-from thermosharp.scenes import PredictorStack, ThermalScene, raster
+from thermosharp.scenes import PredictorStack, ThermalScene, grid_of, raster
+from thermosharp.writing.cog import cog_bytes
 
 UTM = "EPSG:32611"
 
@@ -42,6 +44,15 @@ def known_scene(
     if holes:
         lst[rng.random(lst.shape) < holes] = np.nan
     return thermal_scene(lst, coarse), predictor_stack(data, fine), truth
+
+
+def known_files(folder) -> tuple[Path, Path]:
+    """LST and fine image of a :func:`known_scene`, as files."""
+    thermal, fine, _ = known_scene()
+    layers = {"lst.tif": thermal.lst, "fine.tif": fine.data}
+    for name, layer in layers.items():
+        (folder / name).write_bytes(cog_bytes(layer.values, grid_of(layer)))
+    return folder / "lst.tif", folder / "fine.tif"
 
 
 def thermal_scene(lst, box, **more: Any) -> ThermalScene:

@@ -8,7 +8,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 from typer.testing import CliRunner
 
-from scenes_for_tests import geobox, known_scene
+from scenes_for_tests import geobox, known_files
 from thermosharp import headstart as module
 from thermosharp.cli import app
 from thermosharp.headstart import HeadStart, headstart, taken
@@ -109,24 +109,21 @@ def test_what_cannot_be_read_is_left_to_those_who_ask(content, path, recwarn):
 
 
 def test_an_image_that_lies_nowhere_is_told_of_in_words_alone(tmp_path):
-    thermal, fine, _ = known_scene()
-    (tmp_path / "lst.tif").write_bytes(cog_bytes(thermal.lst.values, thermal.geobox))
+    lst, fine = known_files(tmp_path)
     profile = {"driver": "GTiff", "width": 40, "height": 40, "count": 1, "dtype": "float32"}
     with (
         pytest.warns(NotGeoreferencedWarning),
-        rasterio.open(tmp_path / "fine.tif", "w", **profile) as nowhere,
+        rasterio.open(fine, "w", **profile) as nowhere,
     ):
-        nowhere.write(fine.data.values[:1, :40, :40])
-    words = ["sharpen", tmp_path / "lst.tif", "--fine", tmp_path / "fine.tif", "-o", tmp_path / "o"]
+        nowhere.write(np.full((1, 40, 40), 0.3, np.float32))
+    words = ["sharpen", lst, "--fine", fine, "-o", tmp_path / "o"]
     done = CliRunner().invoke(app, list(map(str, words)))
     assert "has no coordinate reference system" in done.output
     assert "Warning" not in done.output
 
 
 def test_maps_have_the_same_bytes_with_and_without(tmp_path, monkeypatch):
-    thermal, fine, _ = known_scene()
-    (tmp_path / "lst.tif").write_bytes(cog_bytes(thermal.lst.values, thermal.geobox))
-    (tmp_path / "fine.tif").write_bytes(cog_bytes(fine.data.values, fine.geobox))
+    lst, fine = known_files(tmp_path)
     given, take = [], HeadStart.take
 
     def watched(self, rows):
@@ -138,9 +135,8 @@ def test_maps_have_the_same_bytes_with_and_without(tmp_path, monkeypatch):
     monkeypatch.setattr("thermosharp.cli.cores", lambda: 2)
 
     def sharpened(name):
-        lst, image, out = (str(tmp_path / part) for part in ("lst.tif", "fine.tif", name))
-        words = ["sharpen", lst, "--fine", image, "-o", out, "--method", "dms", "--maps-only"]
-        done = CliRunner().invoke(app, words)
+        words = ["sharpen", lst, "--fine", fine, "-o", tmp_path / name, "--method", "dms"]
+        done = CliRunner().invoke(app, [*map(str, words), "--maps-only"])
         assert done.exit_code == 0, done.output
         return (tmp_path / name / "lst_sharp.tif").read_bytes()
 

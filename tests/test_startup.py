@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from scenes_for_tests import known_scene
-from thermosharp.writing.cog import cog_bytes
+from scenes_for_tests import known_files
 
 
 def test_help_imports_no_scientific_library():
@@ -23,9 +22,7 @@ def test_help_imports_no_scientific_library():
 @pytest.fixture
 def files(tmp_path):
     """Words of the command line for a scene that is there."""
-    thermal, fine, _ = known_scene()
-    (tmp_path / "lst.tif").write_bytes(cog_bytes(thermal.lst.values, thermal.geobox))
-    (tmp_path / "fine.tif").write_bytes(cog_bytes(fine.data.values, fine.geobox))
+    known_files(tmp_path)
     return ["lst.tif", "--fine", "fine.tif"]
 
 

@@ -157,8 +157,8 @@ def sample(predictors: Predictors) -> Array:
         strip = predictors.crop((slice(int(top), int(top) + height), slice(0, cols)))
         values, valid = strip.data.values, strip.valid
         # Most strips are whole, and all pixels are quicker to copy than those of a mask.
-        all_of_it = valid.all()
-        parts.append(values.reshape(len(values), -1).copy() if all_of_it else values[:, valid])
+        complete = valid.all()
+        parts.append(values.reshape(len(values), -1).copy() if complete else values[:, valid])
         strip.release()
     if not sum(part.shape[1] for part in parts):  # only what lies between the strips is known
         whole = predictors.crop((slice(0, rows), slice(0, cols)))

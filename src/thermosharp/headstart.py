@@ -19,7 +19,7 @@ from rasterio.windows import Window
 
 Array = NDArray[Any]
 
-#: Rows of a strip: whole blocks of most GeoTIFFs.
+#: Rows of a strip: whole blocks of most GeoTIFFs. Images are read by as many (`products/plans.py`).
 ROWS = 512
 #: Most bytes of strips that are read before they are asked for.
 MOST = 160_000_000

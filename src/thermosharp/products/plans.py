@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from thermosharp.findings import Finding
+from thermosharp.headstart import ROWS
 from thermosharp.locations import remote
 from thermosharp.products.layers import Layer, Mask
 from thermosharp.scenes import Window
 from thermosharp.storage import release
 from thermosharp.threads import in_threads
 
-#: Target rows read at a time: whole blocks of most GeoTIFFs, and of JPEG 2000 as Sentinel-2 has it.
-_STRIP, _TALL_STRIP = 512, 1024
+#: Target rows read at a time: those that may be unpacked already, and whole blocks of JPEG 2000 as
+#: Sentinel-2 has it.
+_STRIP, _TALL_STRIP = ROWS, 1024
 
 #: Added to digital numbers of Sentinel-2 since processing baseline 04.00.
 S2_OFFSET = 1000

@@ -162,6 +162,7 @@ def _statistics(layer: NDArray[Any], nodata: float | None) -> dict[str, str]:
     """Tags that GDAL keeps statistics of a layer (y, x) in; it would take four times as long."""
     count, least, most, mean, square = 0, math.inf, -math.inf, 0.0, 0.0
     for top in range(0, len(layer), _ROWS):
+        release(layer)  # what was looked at, whether or not anything was known there
         part = layer[top : top + _ROWS]
         known = np.isfinite(part) & (part != nodata)
         part = part[known] if not known.all() else part
@@ -173,7 +174,6 @@ def _statistics(layer: NDArray[Any], nodata: float | None) -> dict[str, str]:
         gap, share = float(middle) - mean, part.size / (count + part.size)
         square += float(np.square(part - middle).sum()) + gap**2 * count * share
         mean, count = mean + gap * share, count + part.size
-        release(layer)
     told = {"VALID_PERCENT": f"{100 * count / layer.size:.4g}"}
     if count:
         deviation = math.sqrt(square / count)
