@@ -93,7 +93,7 @@ def _lighten() -> None:
     And the threads are ours, so that those of the linear algebra would only stand in their way, and
     they are many and short-lived: what one leaves behind is for the next.
     """
-    gc.set_threshold(100_000)
+    gc.set_threshold(1_000_000)
     share_arenas(cores())
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
