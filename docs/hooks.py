@@ -7,11 +7,11 @@ import inspect
 import re
 from typing import Any
 
-import typer
-from typer.main import get_command
+import click
 
 from thermosharp import errors
 from thermosharp.cli import app
+from thermosharp.cli_help import SETTINGS
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -26,11 +26,12 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def commands() -> str:
     """Every command with its help, arguments and options."""
     parts = []
-    for name, command in named_commands(get_command(app)):
-        context = typer.Context(command, info_name=name)
+    for name, command in named_commands(app):
+        context = click.Context(command, info_name=name, **SETTINGS)
         parts += [f"## `thermosharp {name}`", _prose(command.help or "")]
-        arguments = [p for p in command.get_params(context) if p.param_type_name == "argument"]
-        options = [p for p in command.get_params(context) if p.param_type_name == "option"]
+        told = command.get_params(context)
+        arguments = [each for each in told if isinstance(each, click.Argument)]
+        options = [each for each in told if isinstance(each, click.Option)]
         parts += [_table("argument", [(_argument(p), p.help or "") for p in arguments])]
         parts += [_table("option", [_option(p, context) for p in options])]
     return "\n\n".join(part for part in parts if part)
@@ -62,7 +63,7 @@ def error_table() -> str:
 def _prose(text: str) -> str:
     """Docstrings of commands: paragraphs; indented lines are examples."""
     parts = []
-    for part in inspect.cleandoc(text).split("\n\n"):
+    for part in text.replace("\b\n", "").split("\n\n"):
         lines = part.splitlines()
         if all(line.startswith("  ") for line in lines):
             parts.append("\n".join(["```", *(line.strip() for line in lines), "```"]))
@@ -87,11 +88,7 @@ def _argument(parameter: Any) -> str:
     return f"`{parameter.name.upper()}`"
 
 
-def _option(parameter: Any, context: typer.Context) -> tuple[str, str]:
-    names = ", ".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts])
-    text = parameter.help or ""
-    default = parameter.show_default if isinstance(parameter.show_default, str) else None
-    if default is None and parameter.show_default and not parameter.is_flag:
-        value = parameter.get_default(context)
-        default = None if value is None or value == () else str(value)
-    return names, f"{text} Default: {default}." if default else text
+def _option(option: click.Option, context: click.Context) -> tuple[str, str]:
+    names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
+    told, default = option.help or "", option.get_help_extra(context).get("default")
+    return names, f"{told} Default: {default.strip('()')}." if default else told

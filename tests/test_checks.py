@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affine import Affine
+from click.testing import CliRunner
 from odc.geo.geobox import GeoBox
 from scipy.ndimage import gaussian_filter
-from typer.testing import CliRunner
 
 import thermosharp as ts
 from factories_predictors import band_path, numbers, safe, write_jp2

@@ -47,12 +47,10 @@ def test_the_site_loads_nothing_from_elsewhere(site):
 
 def test_references_are_written_by_the_code(site):
     """Commands, options and API as they are now, not as somebody once wrote them down."""
-    import typer
-
     from thermosharp.cli import app
 
     page = (site / "cli.html").read_text(encoding="utf-8")
-    waiting = [("thermosharp", typer.main.get_command(app))]
+    waiting = [("thermosharp", app)]
     told = 0
     while waiting:
         prefix, group = waiting.pop()

@@ -5,8 +5,8 @@ from threading import Event
 import numpy as np
 import pytest
 import rasterio
+from click.testing import CliRunner
 from rasterio.errors import NotGeoreferencedWarning
-from typer.testing import CliRunner
 
 from scenes_for_tests import geobox, known_files
 from thermosharp import headstart as module

@@ -11,7 +11,7 @@ from scenes_for_tests import known_files
 
 def test_help_imports_no_scientific_library():
     code = (
-        "import sys; from typer.testing import CliRunner; from thermosharp.cli import app; "
+        "import sys; from click.testing import CliRunner; from thermosharp.cli import app; "
         "CliRunner().invoke(app, ['--help']); "
         "print(sorted({'numpy', 'rasterio', 'sklearn', 'numba', 'xarray'} & set(sys.modules)))"
     )
@@ -33,7 +33,7 @@ def loaded(tmp_path, files):
     def run(unwanted, *options):
         words = ["sharpen", *files, *options]
         code = (
-            "import sys; from typer.testing import CliRunner; from thermosharp.cli import app; "
+            "import sys; from click.testing import CliRunner; from thermosharp.cli import app; "
             f"done = CliRunner().invoke(app, {words}); "
             f"print(done.exit_code, sorted({unwanted} & set(sys.modules)))"
         )
@@ -48,7 +48,10 @@ def loaded(tmp_path, files):
 
 @pytest.mark.parametrize(
     ("options", "unwanted"),
-    [([], {"dask.array"}), (["--maps-only"], {"dask.array", "matplotlib", "pystac"})],
+    [
+        ([], {"dask.array", "pydantic"}),
+        (["--maps-only"], {"dask.array", "pydantic", "matplotlib", "pystac"}),
+    ],
     ids=["everything", "maps only"],
 )
 def test_sharpening_imports_no_library_it_does_not_take(options, unwanted, loaded):
@@ -74,7 +77,7 @@ def test_no_part_of_scipy_is_loaded_before_it_is_used():
 def test_the_environment_stays_as_it_is_once_there_are_threads(method, tmp_path, files):
     """C libraries look variables up in other threads, and crash where one is set meanwhile."""
     code = (
-        "import sys, threading; from typer.testing import CliRunner; seen = []\n"
+        "import sys, threading; from click.testing import CliRunner; seen = []\n"
         "def look(event, arguments):\n"
         "    if event in ('os.putenv', 'os.unsetenv') and threading.active_count() > 1:\n"
         "        seen.append(arguments)\n"

@@ -9,35 +9,17 @@ import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 from rich.console import Console
 
-from thermosharp import cli_fetch, cli_run
+from thermosharp import cli_options as options
 from thermosharp.allocator import share_arenas
+from thermosharp.cli_fetch import fetch
+from thermosharp.cli_help import SETTINGS, Commands
 from thermosharp.cli_options import (
     PLACE,
-    Aoi,
-    Bands,
-    CloudFolder,
-    Fine,
-    Fix,
-    Force,
-    HotterThan,
-    Jobs,
-    LstUnits,
-    NoQuality,
-    NoRegister,
-    QcAccept,
-    QcFolder,
-    Resolution,
-    Scheduler,
-    Seed,
-    Threshold,
-    Verbose,
-    WaterFolder,
-    Zones,
     read_extent,
     read_temperature,
     start_log,
@@ -45,8 +27,9 @@ from thermosharp.cli_options import (
     words,
 )
 from thermosharp.cli_report import report
+from thermosharp.cli_run import init, register
 from thermosharp.errors import ThermosharpError, UsageError
-from thermosharp.locations import remote
+from thermosharp.locations import location, remote
 from thermosharp.threads import cores
 
 if TYPE_CHECKING:
@@ -55,14 +38,6 @@ if TYPE_CHECKING:
     from thermosharp.findings import Finding
     from thermosharp.workflow import Outcome, SharpenRun
 
-app = typer.Typer(
-    name="thermosharp",
-    help="Sharpen satellite land surface temperature to the scale of streets and fields.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -72,11 +47,24 @@ INTERRUPTED = 130
 USUAL = gc.get_threshold()
 
 
+@click.group(cls=Commands, context_settings=SETTINGS)
+@click.version_option(
+    package_name="thermosharp", message="thermosharp %(version)s", help="Say the version."
+)
+def app() -> None:
+    """Sharpen satellite land surface temperature to the scale of streets and fields."""
+
+
 def main() -> None:
     """Run the command line and leave with the exit code of the architecture's table."""
     _lighten()
     try:
-        app()
+        app(prog_name="thermosharp", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(INTERRUPTED)
     except ThermosharpError as error:
         err.print("[bold red]error[/]", end=" ")
         err.print(str(error), markup=False)
@@ -89,7 +77,7 @@ def _lighten() -> None:
     """Spare the process, which is ours here and short, what costs it time.
 
     Importing makes hundreds of thousands of objects that stay: to look through them again and
-    again for garbage takes a fifth of the start.
+    again for garbage takes a fifth of the start, and to do so twice a twentieth.
     And the threads are ours, so that those of the linear algebra would only stand in their way, and
     they are many and short-lived: what one leaves behind is for the next.
     """
@@ -105,86 +93,79 @@ def _as_usual() -> None:
         gc.set_threshold(*USUAL)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"thermosharp {version('thermosharp')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
-    ] = False,
-) -> None:
-    """Sharpen satellite land surface temperature to the scale of streets and fields."""
-
-
 @app.command()
+@options.thermal_images
+@options.fine
+@click.option("-o", "--output", **PLACE, required=True, help="Folder for the results.")
+@click.option(
+    "--method",
+    default="detail",
+    metavar="NAME",
+    help="How to sharpen: detail, dms, atprk, tsharp or bicubic.",
+)
+@click.option(
+    "--window",
+    type=int,
+    help="dms: width of the local windows in coarse pixels; 0 for one global model.",
+    show_default="10",
+)
+@options.seed
+@click.option(
+    "--extent",
+    metavar="EXTENT",
+    help="How far the output reaches: lst, fine, or a box W,S,E,N in degrees.",
+    show_default="what LST and fine image share",
+)
+@options.aoi
+@options.reading
+@click.option(
+    "--min-usable",
+    default=0.25,
+    help="Skip scenes with a smaller usable share (0 to 1) of the swath.",
+)
+@options.bands
+@options.resolution
+@options.fix
+@options.force
+@options.threshold
+@options.no_register
+@click.option("--overwrite", is_flag=True, help="Make finished scenes anew.")
+@click.option("--celsius", is_flag=True, help="Pictures in degrees Celsius; GeoTIFFs stay in K.")
+@click.option(
+    "--maps-only",
+    is_flag=True,
+    help="GeoTIFFs, JSON and summary.csv alone: no picture, style, report or catalogue.",
+)
+@options.zones
+@options.hotter_than
+@options.jobs
+@options.scheduler
+@options.verbose
 def sharpen(
-    lst: Annotated[
-        list[Path],
-        typer.Argument(help="Thermal images: files, or folders of them.", **PLACE),
-    ],
-    fine: Fine,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder for the results.", **PLACE)
-    ],
-    method: Annotated[
-        str, typer.Option(help="How to sharpen: detail, dms, atprk, tsharp or bicubic.")
-    ] = "detail",
-    window: Annotated[
-        int | None,
-        typer.Option(
-            help="dms: width of the local windows in coarse pixels; 0 for one global model.",
-            show_default="10",
-        ),
-    ] = None,
-    seed: Seed = 0,
-    extent: Annotated[
-        str | None,
-        typer.Option(
-            help="How far the output reaches: lst, fine, or a box W,S,E,N in degrees.",
-            show_default="what LST and fine image share",
-        ),
-    ] = None,
-    aoi: Aoi = None,
-    no_quality: NoQuality = False,
-    qc_accept: QcAccept = "best,nominal",
-    qc: QcFolder = None,
-    cloud: CloudFolder = None,
-    water: WaterFolder = None,
-    units: LstUnits = "auto",
-    min_usable: Annotated[
-        float,
-        typer.Option(help="Skip scenes with a smaller usable share (0 to 1) of the swath."),
-    ] = 0.25,
-    bands: Bands = None,
-    resolution: Resolution = 20,
-    fix: Fix = None,
-    force: Force = None,
-    threshold: Threshold = None,
-    no_register: NoRegister = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Make finished scenes anew.")
-    ] = False,
-    celsius: Annotated[
-        bool, typer.Option("--celsius", help="Pictures in degrees Celsius; GeoTIFFs stay in K.")
-    ] = False,
-    maps_only: Annotated[
-        bool,
-        typer.Option(
-            "--maps-only",
-            help="GeoTIFFs, JSON and summary.csv alone: no picture, style, report or catalogue.",
-        ),
-    ] = False,
-    zones: Zones = None,
-    hotter_than: HotterThan = None,
-    jobs: Jobs = None,
-    scheduler: Scheduler = None,
-    verbose: Verbose = False,
+    lst: tuple[Path, ...],
+    fine: tuple[Path, ...],
+    output: Path,
+    method: str,
+    window: int | None,
+    seed: int,
+    extent: str | None,
+    aoi: Path | None,
+    min_usable: float,
+    bands: str | None,
+    resolution: int,
+    fix: Sequence[str],
+    force: Sequence[str],
+    threshold: Sequence[str],
+    no_register: bool,
+    overwrite: bool,
+    celsius: bool,
+    maps_only: bool,
+    zones: Path | None,
+    hotter_than: str | None,
+    jobs: int | None,
+    scheduler: str | None,
+    verbose: bool,
+    **reading: Any,
 ) -> None:
     """Sharpen thermal images you already have.
 
@@ -205,16 +186,15 @@ def sharpen(
         from thermosharp.cluster import Workforce
         from thermosharp.workflow import SharpenOptions, SharpenRun
 
-        thermal = thermal_options(units, no_quality, qc_accept, (qc, cloud, water), fix, threshold)
-        options = SharpenOptions(
-            lst=tuple(lst),
-            fine=tuple(fine),
+        wanted = SharpenOptions(
+            lst=lst,
+            fine=fine,
             output=output,
             method=method,
             method_options=_method_options(method, window, seed),
             extent=read_extent(extent, aoi),
             min_usable=min_usable,
-            thermal=thermal,
+            thermal=thermal_options(fix=fix, threshold=threshold, **reading),
             bands=bands,
             resolution=resolution,
             overwrite=overwrite,
@@ -223,10 +203,10 @@ def sharpen(
             zones=zones,
             hotter_than=read_temperature(hotter_than),
             register=not no_register,
-            force=frozenset(words(force)),
+            force=frozenset(words(*force)),
         )
         workforce = Workforce(jobs=jobs, scheduler=scheduler)
-        raise typer.Exit(_carry_out(SharpenRun(options, workforce), output))
+        sys.exit(_carry_out(SharpenRun(wanted, workforce), output))
 
 
 def _head_start(lst: Sequence[Path], fine: Sequence[Path]) -> AbstractContextManager[None]:
@@ -242,36 +222,47 @@ def _head_start(lst: Sequence[Path], fine: Sequence[Path]) -> AbstractContextMan
 
 
 @app.command()
+@click.argument(
+    "lst",
+    type=location,
+    metavar="LST",
+    help="A thermal image: a file, or a folder that holds one.",
+)
+@options.fine
+@click.option(
+    "--method",
+    multiple=True,
+    metavar="NAME",
+    help="A method to score; may be given again.",
+    show_default="all",
+)
+@options.seed
+@click.option(
+    "--extent",
+    metavar="W,S,E,N",
+    help="A box in degrees to evaluate on.",
+    show_default="what LST and fine image share",
+)
+@options.aoi
+@options.reading
+@options.bands
+@options.resolution
+@options.fix
+@options.as_json
+@options.verbose
 def evaluate(
-    lst: Annotated[
-        Path,
-        typer.Argument(help="A thermal image: a file, or a folder that holds one.", **PLACE),
-    ],
-    fine: Fine,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(help="A method to score; may be given again.", show_default="all"),
-    ] = None,
-    seed: Seed = 0,
-    extent: Annotated[
-        str | None,
-        typer.Option(
-            help="A box W,S,E,N in degrees to evaluate on.",
-            show_default="what LST and fine image share",
-        ),
-    ] = None,
-    aoi: Aoi = None,
-    no_quality: NoQuality = False,
-    qc_accept: QcAccept = "best,nominal",
-    qc: QcFolder = None,
-    cloud: CloudFolder = None,
-    water: WaterFolder = None,
-    units: LstUnits = "auto",
-    bands: Bands = None,
-    resolution: Resolution = 20,
-    fix: Fix = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
-    verbose: Verbose = False,
+    lst: Path,
+    fine: tuple[Path, ...],
+    method: Sequence[str],
+    seed: int,
+    extent: str | None,
+    aoi: Path | None,
+    bands: str | None,
+    resolution: int,
+    fix: Sequence[str],
+    as_json: bool,
+    verbose: bool,
+    **reading: Any,
 ) -> None:
     """Measure how well each method works on your own scene.
 
@@ -288,7 +279,7 @@ def evaluate(
     from thermosharp.products import find_thermal
     from thermosharp.writing.record import json_bytes, versions
 
-    thermal = thermal_options(units, no_quality, qc_accept, (qc, cloud, water), fix)
+    thermal = thermal_options(fix=fix, **reading)
     area = read_extent(extent, aoi)
     must_exist([lst, *fine])
     path, *others = find_thermal(lst)
@@ -303,50 +294,53 @@ def evaluate(
     with err.status("degrading and recovering ..."):
         pair = open_pair(path, images, thermal=thermal, extent=area)
         predictors = pair.predictors()
-        scores = evaluation.evaluate(pair.thermal, predictors, methods=method, random_state=seed)
+        scores = evaluation.evaluate(
+            pair.thermal, predictors, methods=method or None, random_state=seed
+        )
     findings = (*pair.thermal.findings, *predictors.findings, *pair.findings)
     _warn(findings)
     if as_json:
         inputs = {"lst": path, "fine": list(fine), "findings": findings, "versions": versions()}
-        typer.echo(json_bytes({**scores.to_dict(), **inputs}), nl=False)
+        click.echo(json_bytes({**scores.to_dict(), **inputs}), nl=False)
     else:
         out.print(str(scores), markup=False)
 
 
-app.command()(report)
+app.add_command(report)
 
 
 @app.command()
+@options.thermal_images
+@click.option("--fine", **PLACE, multiple=True, help="The fine image, as for sharpen.")
+@click.option(
+    "--extent", metavar="W,S,E,N", help="A box in degrees to look at.", show_default="all of it"
+)
+@options.aoi
+@options.reading
+@click.option(
+    "--min-usable", default=0.25, help="Usable share (0 to 1) of the swath a scene should have."
+)
+@options.bands
+@options.resolution
+@options.fix
+@options.threshold
+@options.no_register
+@options.as_json
+@options.verbose
 def check(
-    lst: Annotated[
-        list[Path],
-        typer.Argument(help="Thermal images: files, or folders of them.", **PLACE),
-    ],
-    fine: Annotated[
-        list[Path] | None,
-        typer.Option(help="The fine image, as for sharpen.", **PLACE),
-    ] = None,
-    extent: Annotated[
-        str | None,
-        typer.Option(help="A box W,S,E,N in degrees to look at.", show_default="all of it"),
-    ] = None,
-    aoi: Aoi = None,
-    no_quality: NoQuality = False,
-    qc_accept: QcAccept = "best,nominal",
-    qc: QcFolder = None,
-    cloud: CloudFolder = None,
-    water: WaterFolder = None,
-    units: LstUnits = "auto",
-    min_usable: Annotated[
-        float, typer.Option(help="Usable share (0 to 1) of the swath a scene should have.")
-    ] = 0.25,
-    bands: Bands = None,
-    resolution: Resolution = 20,
-    fix: Fix = None,
-    threshold: Threshold = None,
-    no_register: NoRegister = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
-    verbose: Verbose = False,
+    lst: tuple[Path, ...],
+    fine: tuple[Path, ...],
+    extent: str | None,
+    aoi: Path | None,
+    min_usable: float,
+    bands: str | None,
+    resolution: int,
+    fix: Sequence[str],
+    threshold: Sequence[str],
+    no_register: bool,
+    as_json: bool,
+    verbose: bool,
+    **reading: Any,
 ) -> None:
     """Say what is wrong with your images, and what to do; nothing is written.
 
@@ -362,26 +356,30 @@ def check(
     from thermosharp.cli_check import show
     from thermosharp.inspection import CheckOptions, Inspection
 
-    options = CheckOptions(
-        lst=tuple(lst),
-        fine=tuple(fine or ()),
-        thermal=thermal_options(units, no_quality, qc_accept, (qc, cloud, water), fix, threshold),
+    wanted = CheckOptions(
+        lst=lst,
+        fine=fine,
+        thermal=thermal_options(fix=fix, threshold=threshold, **reading),
         extent=read_extent(extent, aoi),
         min_usable=min_usable,
         bands=bands,
         resolution=resolution,
         register=not no_register,
     )
-    raise typer.Exit(show(Inspection(options), out, as_json=as_json))
+    sys.exit(show(Inspection(wanted), out, as_json=as_json))
 
 
 @app.command()
-def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path(
-        "thermosharp-demo"
-    ),
-    seed: Annotated[int, typer.Option(help="Another seed makes another city.")] = 0,
-) -> None:
+@click.option(
+    "-o",
+    "--output",
+    type=Path,
+    metavar="PATH",
+    default="thermosharp-demo",
+    help="Folder for the results.",
+)
+@click.option("--seed", default=0, help="Another seed makes another city.")
+def demo(output: Path, seed: int) -> None:
     """See it work: a made-up city with a known answer, sharpened and scored.
 
     Needs no account and no network. Makes an ECOSTRESS-like scene as AppEEARS would deliver it and a
@@ -410,7 +408,7 @@ def demo(
     if code == 0:
         for line in score(inputs, results):
             out.print(line, markup=False)
-    raise typer.Exit(code)
+    sys.exit(code)
 
 
 def _method_options(method: str, window: int | None, seed: int) -> dict[str, Any]:
@@ -488,5 +486,6 @@ def _expected(row: "Mapping[str, Any]") -> str:
     return "" if error is None else f"expected error {error:.2f} K, "
 
 
-app.add_typer(cli_fetch.fetch_app, name="fetch")
-cli_run.register(app, _carry_out)
+app.add_command(init)
+register(app, _carry_out)
+app.add_command(fetch)

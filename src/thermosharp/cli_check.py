@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-import typer
+import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -37,7 +37,7 @@ def show(inspection: "Inspection", out: Console, *, as_json: bool) -> int:
             "findings": [found.to_dict() for found in inspection.findings],
             "versions": versions(),
         }
-        typer.echo(json_bytes(told), nl=False)
+        click.echo(json_bytes(told), nl=False)
     else:
         _show_findings(inspection.findings, out)
         refused = sum(scene.refused for scene in scenes)

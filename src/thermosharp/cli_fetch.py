@@ -4,63 +4,67 @@ Thin: reads what is asked, calls the sources, says how it goes. Heavy libraries 
 inside the commands, so that ``--help`` is quick.
 """
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
-from thermosharp.cli_options import FOLDER
+from thermosharp import cli_query as query
+from thermosharp.cli_help import Commands
+from thermosharp.cli_options import FOLDER, Command
 from thermosharp.cli_progress import Progress, interrupted, log_warnings, show
-from thermosharp.cli_query import (
-    AoiFile,
-    Bbox,
-    Composite,
-    DryRun,
-    ask_account,
-    checked,
-    read_area,
-)
+from thermosharp.cli_query import ask_account, checked, read_area
 
 if TYPE_CHECKING:
     from thermosharp.sources.plan import Fetch
 
-fetch_app = typer.Typer(
-    help="Fetch Sentinel-2, ECOSTRESS or Landsat images of an area and period.",
-    no_args_is_help=True,
+dates = click.option(
+    "--dates", required=True, metavar="FROM/TO", help="As in 2023-07-01/2023-08-31."
 )
-
-Dates = Annotated[
-    str, typer.Option(help="FROM/TO, as in 2023-07-01/2023-08-31.", show_default=False)
-]
-Output = Annotated[
-    Path,
-    typer.Option("-o", "--output", help="Folder for the files.", **FOLDER),
-]
-MaxCloud = Annotated[
-    float, typer.Option(help="Most cloud cover the catalogue may tell of an image, %.")
-]
-MaxPu = Annotated[float, typer.Option(help="Most processing units to spend at Copernicus.")]
-Meters = Annotated[int, typer.Option(help="Pixels of 20 or 10 m.")]
-ThermalSource = Annotated[
-    str, typer.Option("--source", help="ECOSTRESS from earthdata (tiles) or appeears.")
-]
-WaitHours = Annotated[float, typer.Option(help="appeears: longest wait for an order, hours.")]
+output = click.option("-o", "--output", **FOLDER, required=True, help="Folder for the files.")
 
 
-@fetch_app.command()
+def max_cloud(most: float) -> Callable[[Command], Command]:
+    """Return the option ``--max-cloud``."""
+    return click.option(
+        "--max-cloud", default=most, help="Most cloud cover the catalogue may tell of an image, %."
+    )
+
+
+@click.group(cls=Commands)
+def fetch() -> None:
+    """Fetch Sentinel-2, ECOSTRESS or Landsat images of an area and period."""
+
+
+@fetch.command()
+@dates
+@output
+@query.bbox
+@query.aoi
+@click.option(
+    "--source",
+    default="auto",
+    metavar="NAME",
+    help="auto, cdse (with an OAuth client), or stac (without account).",
+)
+@click.option("--resolution", default=20, help="Pixels of 20 or 10 m.")
+@max_cloud(30.0)
+@click.option("--max-pu", default=500.0, help="Most processing units to spend at Copernicus.")
+@query.composite
+@query.dry_run
 def sentinel2(
-    dates: Dates,
-    output: Output,
-    bbox: Bbox = None,
-    aoi: AoiFile = None,
-    source: Annotated[
-        str, typer.Option(help="auto, cdse (with an OAuth client), or stac (without account).")
-    ] = "auto",
-    resolution: Meters = 20,
-    max_cloud: MaxCloud = 30.0,
-    max_pu: MaxPu = 500.0,
-    composite: Composite = None,
-    dry_run: DryRun = False,
+    dates: str,
+    output: Path,
+    bbox: str | None,
+    aoi: Path | None,
+    source: str,
+    resolution: int,
+    max_cloud: float,
+    max_pu: float,
+    composite: int | None,
+    dry_run: bool,
 ) -> None:
     """Fetch Sentinel-2 images, one file a date: S2_20m_2023-07-14.tif.
 
@@ -78,22 +82,34 @@ def sentinel2(
         Sentinel2Settings, source=source, resolution=resolution, max_cloud=max_cloud,
         max_pu=max_pu, fill_days=composite,
     )  # fmt: skip
-    fetch = fetching.sentinel2(
+    wanted = fetching.sentinel2(
         read_area(bbox, aoi), _period(dates), output,
         settings=settings, services=read_services(), credentials=read_credentials(),
     )  # fmt: skip
-    raise typer.Exit(_fetch(fetch, output, dry_run))
+    sys.exit(_fetch(wanted, output, dry_run))
 
 
-@fetch_app.command()
+@fetch.command()
+@dates
+@output
+@query.bbox
+@query.aoi
+@click.option(
+    "--source",
+    default="earthdata",
+    metavar="NAME",
+    help="ECOSTRESS from earthdata (tiles) or appeears.",
+)
+@click.option("--wait-hours", default=24.0, help="appeears: longest wait for an order, hours.")
+@query.dry_run
 def ecostress(
-    dates: Dates,
-    output: Output,
-    bbox: Bbox = None,
-    aoi: AoiFile = None,
-    source: ThermalSource = "earthdata",
-    wait_hours: WaitHours = 24.0,
-    dry_run: DryRun = False,
+    dates: str,
+    output: Path,
+    bbox: str | None,
+    aoi: Path | None,
+    source: str,
+    wait_hours: float,
+    dry_run: bool,
 ) -> None:
     """Fetch ECOSTRESS surface temperature, with its quality, cloud and water layers.
 
@@ -107,14 +123,20 @@ def ecostress(
     _thermal("ecostress", dates, output, bbox, aoi, dry_run, source=source, wait_hours=wait_hours)
 
 
-@fetch_app.command()
+@fetch.command()
+@dates
+@output
+@query.bbox
+@query.aoi
+@max_cloud(60.0)
+@query.dry_run
 def landsat(
-    dates: Dates,
-    output: Output,
-    bbox: Bbox = None,
-    aoi: AoiFile = None,
-    max_cloud: MaxCloud = 60.0,
-    dry_run: DryRun = False,
+    dates: str,
+    output: Path,
+    bbox: str | None,
+    aoi: Path | None,
+    max_cloud: float,
+    dry_run: bool,
 ) -> None:
     """Fetch Landsat surface temperature, with its quality layers. Needs no account.
 
@@ -143,7 +165,7 @@ def _thermal(
             tell=progress.tell,
         )  # fmt: skip
         code = _fetch(fetch, output, dry_run, progress)
-    raise typer.Exit(code)
+    sys.exit(code)
 
 
 def _fetch(fetch: "Fetch", output: Path, dry_run: bool, progress: Progress | None = None) -> int:

@@ -3,22 +3,23 @@
 import logging
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import typer
+import click
 
 from thermosharp.errors import UsageError
 from thermosharp.locations import location, remote
 
 if TYPE_CHECKING:
     from thermosharp.extents import Extent
-    from thermosharp.products.lst_rules import Units
     from thermosharp.products.options import ThermalOptions
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 #: How paths are read that may be addresses too.
-PLACE: dict[str, Any] = {"parser": location, "metavar": "PATH", "show_default": False}
+PLACE: dict[str, Any] = {"type": location, "metavar": "PATH"}
 
 
 def local_folder(text: str) -> Path:
@@ -33,122 +34,134 @@ def local_folder(text: str) -> Path:
     return path
 
 
-FOLDER = {**PLACE, "parser": local_folder}
+FOLDER = {**PLACE, "type": local_folder}
 
-Fine = Annotated[
-    list[Path],
-    typer.Option(
-        help="The fine image: a GeoTIFF, a folder of single bands, a Sentinel-2 SAFE folder, "
-        "or a folder of dated images (each LST takes the nearest date). Given again, it adds "
-        "layers, a DEM for instance.",
-        **PLACE,
+thermal_images = click.argument(
+    "lst",
+    nargs=-1,
+    required=True,
+    type=location,
+    metavar="LST...",
+    help="Thermal images: files, or folders of them.",
+)
+fine = click.option(
+    "--fine",
+    **PLACE,
+    multiple=True,
+    required=True,
+    help="The fine image: a GeoTIFF, a folder of single bands, a Sentinel-2 SAFE folder, or a "
+    "folder of dated images (each LST takes the nearest date). Given again, it adds layers, a DEM "
+    "for instance.",
+)
+seed = click.option(
+    "--seed", default=0, help="The same seed gives the same bytes (methods that draw)."
+)
+jobs = click.option(
+    "--jobs",
+    type=int,
+    help="Processes to sharpen with; 1 for none but this one.",
+    show_default="cores, with more than a few scenes",
+)
+scheduler = click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Address of a Dask scheduler whose workers shall sharpen, such as tcp://10.0.0.1:8786.",
+)
+aoi = click.option("--aoi", **PLACE, help="GeoJSON polygons to work on; maps are cut out.")
+_reading = (
+    click.option("--no-quality", is_flag=True, help="Trust every pixel that has a temperature."),
+    click.option(
+        "--qc-accept",
+        default="best,nominal",
+        metavar="LEVELS",
+        help="Which QC levels count as usable: best, nominal or both.",
     ),
-]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same bytes (methods that draw).")]
-Jobs = Annotated[
-    int | None,
-    typer.Option(
-        help="Processes to sharpen with; 1 for none but this one.",
-        show_default="cores, with more than a few scenes",
+    click.option("--qc", **PLACE, help="Folder of the QC files, when not beside the LST."),
+    click.option("--cloud", **PLACE, help="Folder of the cloud masks."),
+    click.option("--water", **PLACE, help="Folder of the water masks."),
+    click.option(
+        "--units",
+        default="auto",
+        metavar="UNITS",
+        help="What the LST numbers are: auto, kelvin, celsius or dn.",
     ),
-]
-Scheduler = Annotated[
-    str | None,
-    typer.Option(
-        help="Address of a Dask scheduler whose workers shall sharpen, such as tcp://10.0.0.1:8786.",
-        show_default=False,
-    ),
-]
-Aoi = Annotated[
-    Path | None,
-    typer.Option(help="GeoJSON polygons to work on; maps are cut out.", **PLACE),
-]
-NoQuality = Annotated[
-    bool, typer.Option("--no-quality", help="Trust every pixel that has a temperature.")
-]
-QcAccept = Annotated[
-    str, typer.Option(help="Which QC levels count as usable: best, nominal or both.")
-]
-QcFolder = Annotated[
-    Path | None,
-    typer.Option(help="Folder of the QC files, when not beside the LST.", **PLACE),
-]
-CloudFolder = Annotated[Path | None, typer.Option(help="Folder of the cloud masks.", **PLACE)]
-WaterFolder = Annotated[Path | None, typer.Option(help="Folder of the water masks.", **PLACE)]
-LstUnits = Annotated[
-    str, typer.Option(help="What the LST numbers are: auto, kelvin, celsius or dn.")
-]
-Bands = Annotated[
-    str | None,
-    typer.Option(
-        help="Roles of bands without names (red=3,nir=4), or which bands to use (B04,B08).",
-        show_default=False,
-    ),
-]
-Resolution = Annotated[int, typer.Option(help="Sentinel-2 bands at 10, 20 or 60 m.")]
-Fix = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Repair a fault by its code: LST_TUTORIAL_BIAS, LST_SCALED_TWICE, S2_OFFSET.",
-        show_default=False,
-    ),
-]
-Zones = Annotated[
-    Path | None,
-    typer.Option(help="GeoJSON polygons whose heat is measured in heat.csv.", **PLACE),
-]
-HotterThan = Annotated[
-    str | None,
-    typer.Option(
-        help="Measure the area above a temperature, such as 35C, 308.15K or 95F.",
-        show_default=False,
-    ),
-]
-Force = Annotated[
-    list[str] | None,
-    typer.Option(help="Go on in spite of a refusal, by its code.", show_default=False),
-]
-Threshold = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="NAME=VALUE: where a check begins to speak; docs/checks.md lists them.",
-        show_default=False,
-    ),
-]
-NoRegister = Annotated[
-    bool,
-    typer.Option("--no-register", help="Leave the LST where it says it lies."),
-]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more, with tracebacks.")]
+)
+bands = click.option(
+    "--bands",
+    metavar="BANDS",
+    help="Roles of bands without names (red=3,nir=4), or which bands to use (B04,B08).",
+)
+resolution = click.option("--resolution", default=20, help="Sentinel-2 bands at 10, 20 or 60 m.")
+fix = click.option(
+    "--fix",
+    multiple=True,
+    metavar="CODE",
+    help="Repair a fault by its code: LST_TUTORIAL_BIAS, LST_SCALED_TWICE, S2_OFFSET.",
+)
+zones = click.option(
+    "--zones", **PLACE, help="GeoJSON polygons whose heat is measured in heat.csv."
+)
+hotter_than = click.option(
+    "--hotter-than",
+    metavar="TEMPERATURE",
+    help="Measure the area above a temperature, such as 35C, 308.15K or 95F.",
+)
+force = click.option(
+    "--force",
+    multiple=True,
+    metavar="CODE",
+    help="Go on in spite of a refusal, by its code.",
+)
+threshold = click.option(
+    "--threshold",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Where a check begins to speak; docs/checks.md lists the names.",
+)
+no_register = click.option(
+    "--no-register", is_flag=True, help="Leave the LST where it says it lies."
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+verbose = click.option("-v", "--verbose", is_flag=True, help="Say more, with tracebacks.")
+
+
+def reading(command: Command) -> Command:
+    """Add the options that say how thermal images are read; :func:`thermal_options` takes them."""
+    for option in reversed(_reading):
+        command = option(command)
+    return command
 
 
 def thermal_options(
-    units: str,
+    *,
+    units: Any,
     no_quality: bool,
     qc_accept: str,
-    folders: tuple[Path | None, Path | None, Path | None],
-    fix: list[str] | None,
-    threshold: list[str] | None = None,
+    qc: Path | None,
+    cloud: Path | None,
+    water: Path | None,
+    fix: Sequence[str],
+    threshold: Sequence[str] = (),
 ) -> "ThermalOptions":
     """Gather how thermal images are read; folders of QC, cloud masks and water masks."""
     from thermosharp.products.options import ThermalOptions
     from thermosharp.thresholds import Thresholds
 
     return ThermalOptions(
-        units=cast("Units", units),
+        units=units,
         quality=not no_quality,
-        qc_accept=_words(qc_accept),
-        qc_dir=folders[0],
-        cloud_dir=folders[1],
-        water_dir=folders[2],
-        fix=frozenset(words(fix)),
-        thresholds=Thresholds.parse(words(threshold)),
+        qc_accept=words(qc_accept),
+        qc_dir=qc,
+        cloud_dir=cloud,
+        water_dir=water,
+        fix=frozenset(words(*fix)),
+        thresholds=Thresholds.parse(words(*threshold)),
     )
 
 
-def words(given: list[str] | None) -> tuple[str, ...]:
+def words(*given: str) -> tuple[str, ...]:
     """Split what was given with an option, once or several times, with commas or without."""
-    return _words(",".join(given or ()))
+    return tuple(word.strip() for word in ",".join(given).split(",") if word.strip())
 
 
 def read_extent(text: str | None, aoi: Path | None) -> "Extent":
@@ -188,7 +201,3 @@ def start_log(verbose: bool) -> None:
         level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
     logging.getLogger("thermosharp").setLevel(logging.DEBUG if verbose else logging.WARNING)
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())

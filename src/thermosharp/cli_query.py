@@ -2,9 +2,9 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from thermosharp.errors import UsageError
 
@@ -12,24 +12,21 @@ if TYPE_CHECKING:
     from thermosharp.settings import Credentials
     from thermosharp.sources.areas import Area
 
-Bbox = Annotated[
-    str | None,
-    typer.Option(help="The area as W,S,E,N in degrees (bboxfinder.com).", show_default=False),
-]
-AoiFile = Annotated[
-    Path | None, typer.Option("--aoi", help="The area as a GeoJSON file.", show_default=False)
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Only say what would be fetched, and what it costs.")
-]
-Composite = Annotated[
-    int | None,
-    typer.Option(
-        help="Fill clouds from clear dates at most so many days away; the date of each pixel is "
-        "kept in a file of its own.",
-        show_default="off",
-    ),
-]
+bbox = click.option(
+    "--bbox", metavar="W,S,E,N", help="The area as a box in degrees (bboxfinder.com)."
+)
+aoi = click.option("--aoi", type=Path, metavar="PATH", help="The area as a GeoJSON file.")
+dry_run = click.option(
+    "--dry-run", is_flag=True, help="Only say what would be fetched, and what it costs."
+)
+composite = click.option(
+    "--composite",
+    type=int,
+    metavar="DAYS",
+    help="Fill clouds from clear dates at most so many days away; the date of each pixel is kept "
+    "in a file of its own.",
+    show_default="off",
+)
 
 
 def read_area(bbox: str | None, aoi: Path | None) -> "Area":
@@ -69,8 +66,8 @@ def ask_account(credentials: "Credentials", services: dict[str, str]) -> "Creden
     url = read_services(services).earthdata_login_url
     if credentials.earthdata(url).with_password or not sys.stdin.isatty():
         return credentials
-    name = typer.prompt("Earthdata user name", err=True)
-    password = typer.prompt("Earthdata password", hide_input=True, err=True)
+    name = click.prompt("Earthdata user name", err=True)
+    password = click.prompt("Earthdata password", hide_input=True, err=True)
     return credentials.model_copy(
         update={"earthdata_username": name, "earthdata_password": SecretStr(password)}
     )

@@ -1,28 +1,35 @@
 """``thermosharp report``: what is made of a folder of results as a whole."""
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
-from thermosharp.cli_options import PLACE, HotterThan, Verbose, Zones, read_temperature, start_log
+from thermosharp import cli_options as options
+from thermosharp.cli_help import Command
+from thermosharp.cli_options import read_temperature, start_log
+from thermosharp.locations import location
 
 
+@click.command(cls=Command)
+@click.argument(
+    "folder", type=location, metavar="FOLDER", help="Folder of results, as given to -o."
+)
+@options.zones
+@options.hotter_than
+@click.option("--animation", is_flag=True, help="Make series.gif and series.webp too.")
+@click.option("--netcdf", is_flag=True, help="Make series.nc (CF conventions) too.")
+@click.option(
+    "--celsius/--kelvin", default=None, help="Unit of the figures.", show_default="as they are"
+)
+@options.verbose
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of results, as given to -o.", **PLACE)],
-    zones: Zones = None,
-    hotter_than: HotterThan = None,
-    animation: Annotated[
-        bool, typer.Option("--animation", help="Make series.gif and series.webp too.")
-    ] = False,
-    netcdf: Annotated[
-        bool, typer.Option("--netcdf", help="Make series.nc (CF conventions) too.")
-    ] = False,
-    celsius: Annotated[
-        bool | None,
-        typer.Option("--celsius/--kelvin", help="Unit of the figures.", show_default="as they are"),
-    ] = None,
-    verbose: Verbose = False,
+    folder: Path,
+    zones: Path | None,
+    hotter_than: str | None,
+    animation: bool,
+    netcdf: bool,
+    celsius: bool | None,
+    verbose: bool,
 ) -> None:
     """Make the report of a folder of results anew.
 
@@ -47,4 +54,4 @@ def report(
     if netcdf:
         paths.append(write_netcdf(folder))
     for path in paths:
-        typer.echo(path)
+        click.echo(path)

@@ -4,23 +4,19 @@ Thin: reads what is asked, calls the campaign, says how it goes. Heavy libraries
 inside the commands, so that ``--help`` is quick.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
-from thermosharp.cli_options import FOLDER, Jobs, Scheduler
+from thermosharp import cli_options as options
+from thermosharp import cli_query as query
+from thermosharp.cli_help import Command
+from thermosharp.cli_options import FOLDER
 from thermosharp.cli_progress import Progress, interrupted, log_warnings, out, show
-from thermosharp.cli_query import (
-    AoiFile,
-    Bbox,
-    Composite,
-    DryRun,
-    ask_account,
-    checked,
-    read_area,
-)
+from thermosharp.cli_query import ask_account, checked, read_area
 from thermosharp.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,9 +27,11 @@ if TYPE_CHECKING:
 CarryOut = Callable[["SharpenRun", Path], int]
 
 
-def init(
-    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("project.toml"),
-) -> None:
+@click.command(cls=Command)
+@click.argument(
+    "path", type=Path, metavar="[PATH]", default="project.toml", help="The file to write."
+)
+def init(path: Path) -> None:
     """Write a commented project file, to start from and to give to `thermosharp run`."""
     from thermosharp.project_file import example
 
@@ -49,81 +47,88 @@ def init(
     out.print(f"written {path}; edit it, then: thermosharp run {path}", markup=False)
 
 
-def register(app: typer.Typer, carry_out: CarryOut) -> None:
-    """Add the commands to the program.
+def register(app: click.Group, carry_out: CarryOut) -> None:
+    """Add ``run`` to the program.
 
     Parameters
     ----------
-    app : Typer
+    app : Group
     carry_out : callable
         Works through a sharpening run and returns the exit code.
     """
-    app.command()(init)
 
     @app.command()
+    @click.argument("project", required=False, type=Path, help="A project file; `init` writes one.")
+    @query.bbox
+    @query.aoi
+    @click.option("--dates", metavar="FROM/TO", help="Of the thermal images.")
+    @click.option("-o", "--output", **FOLDER, help="Folder for everything.")
+    @click.option(
+        "--sensor", metavar="NAME", help="ecostress or landsat.", show_default="ecostress"
+    )
+    @click.option(
+        "--source",
+        multiple=True,
+        metavar="NAME",
+        help="cdse or stac for Sentinel-2, earthdata or appeears for ECOSTRESS; may be given "
+        "twice.",
+        show_default="what is configured",
+    )
+    @click.option("--resolution", type=int, help="Maps of 20 or 10 m.", show_default="20")
+    @click.option(
+        "--max-cloud",
+        type=float,
+        help="Most cloud cover of Sentinel-2 tiles, %.",
+        show_default="30",
+    )
+    @click.option(
+        "--max-pu", type=float, help="Most processing units to spend.", show_default="500"
+    )
+    @click.option(
+        "--within",
+        type=int,
+        metavar="DAYS",
+        help="Most days between a thermal image and its Sentinel-2 one.",
+        show_default="30",
+    )
+    @query.composite
+    @click.option("--method", metavar="NAME", help="How to sharpen.", show_default="detail")
+    @click.option(
+        "--min-usable",
+        type=float,
+        help="Skip scenes with a smaller usable share.",
+        show_default="0.25",
+    )
+    @click.option(
+        "--force",
+        multiple=True,
+        metavar="CODE",
+        help="Go on in spite of what a check finds, by its code.",
+    )
+    @click.option("--overwrite", is_flag=True, help="Make finished maps anew.")
+    @options.jobs
+    @options.scheduler
+    @query.dry_run
     def run(
-        project: Annotated[
-            Path | None,
-            typer.Argument(help="A project file; `init` writes one.", show_default=False),
-        ] = None,
-        bbox: Bbox = None,
-        aoi: AoiFile = None,
-        dates: Annotated[
-            str | None, typer.Option(help="Of the thermal images: FROM/TO.", show_default=False)
-        ] = None,
-        output: Annotated[
-            Path | None,
-            typer.Option("-o", "--output", help="Folder for everything.", **FOLDER),
-        ] = None,
-        sensor: Annotated[
-            str | None, typer.Option(help="ecostress or landsat.", show_default="ecostress")
-        ] = None,
-        source: Annotated[
-            list[str] | None,
-            typer.Option(
-                help="cdse or stac for Sentinel-2, earthdata or appeears for ECOSTRESS; may be "
-                "given twice.",
-                show_default="what is configured",
-            ),
-        ] = None,
-        resolution: Annotated[
-            int | None, typer.Option(help="Maps of 20 or 10 m.", show_default="20")
-        ] = None,
-        max_cloud: Annotated[
-            float | None,
-            typer.Option(help="Most cloud cover of Sentinel-2 tiles, %.", show_default="30"),
-        ] = None,
-        max_pu: Annotated[
-            float | None,
-            typer.Option(help="Most processing units to spend.", show_default="500"),
-        ] = None,
-        within: Annotated[
-            int | None,
-            typer.Option(
-                help="Most days between a thermal image and its Sentinel-2 one.",
-                show_default="30",
-            ),
-        ] = None,
-        composite: Composite = None,
-        method: Annotated[
-            str | None, typer.Option(help="How to sharpen.", show_default="detail")
-        ] = None,
-        min_usable: Annotated[
-            float | None,
-            typer.Option(help="Skip scenes with a smaller usable share.", show_default="0.25"),
-        ] = None,
-        force: Annotated[
-            list[str] | None,
-            typer.Option(
-                help="Go on in spite of what a check finds, by its code.", show_default=False
-            ),
-        ] = None,
-        overwrite: Annotated[
-            bool, typer.Option("--overwrite", help="Make finished maps anew.")
-        ] = False,
-        jobs: Jobs = None,
-        scheduler: Scheduler = None,
-        dry_run: DryRun = False,
+        project: Path | None,
+        bbox: str | None,
+        aoi: Path | None,
+        dates: str | None,
+        output: Path | None,
+        sensor: str | None,
+        source: Sequence[str],
+        resolution: int | None,
+        max_cloud: float | None,
+        max_pu: float | None,
+        within: int | None,
+        composite: int | None,
+        method: str | None,
+        min_usable: float | None,
+        force: Sequence[str],
+        overwrite: bool,
+        jobs: int | None,
+        scheduler: str | None,
+        dry_run: bool,
     ) -> None:
         """Do everything: fetch, pair, sharpen, report.
 
@@ -141,16 +146,16 @@ def register(app: typer.Typer, carry_out: CarryOut) -> None:
             project,
             {"bbox": bbox, "aoi": aoi, "dates": dates, "output": output},
             {
-                **_sources(source or []), "resolution": resolution, "max_cloud": max_cloud,
+                **_sources(source), "resolution": resolution, "max_cloud": max_cloud,
                 "max_pu": max_pu, "within_days": within, "fill_days": composite,
             },
-            {**_sources(source or [], thermal=True), "sensor": sensor},
-            {"method": method, "min_usable": min_usable, "force": force},
+            {**_sources(source, thermal=True), "sensor": sensor},
+            {"method": method, "min_usable": min_usable, "force": list(force) or None},
         )  # fmt: skip
         from thermosharp.cluster import Workforce
 
         workforce = Workforce(jobs=jobs, scheduler=scheduler)
-        raise typer.Exit(_run(told, carry_out, workforce, overwrite=overwrite, dry_run=dry_run))
+        sys.exit(_run(told, carry_out, workforce, overwrite=overwrite, dry_run=dry_run))
 
 
 def _run(

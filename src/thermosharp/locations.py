@@ -49,11 +49,17 @@ def location(place: "str | Path | RemotePath") -> Path:
     Raises
     ------
     UsageError
-        An address of a kind that cannot be read, or with a password in it.
+        No text; an address of a kind that cannot be read, or with a password in it.
     """
     if isinstance(place, RemotePath):
         return cast(Path, place)
     text = place if isinstance(place, str) else place.as_posix()
+    if not text.strip():  # of a variable that is not set: to read it as "here" would surprise
+        raise UsageError(
+            "A path is empty",
+            expected="a file, a folder, s3://bucket/key or https://host/file",
+            advice="look whether a variable in the command is not set; `.` is the current folder",
+        )
     for prefix, scheme in _VSI.items():
         if text.startswith(prefix):
             text = scheme + text.removeprefix(prefix)
