@@ -59,7 +59,7 @@ def main() -> None:
     """Run the command line and leave with the exit code of the architecture's table."""
     _lighten()
     try:
-        app(prog_name="thermosharp", standalone_mode=False)
+        sys.exit(app(prog_name="thermosharp", standalone_mode=False))
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
