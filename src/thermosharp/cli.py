@@ -87,7 +87,7 @@ def _lighten() -> None:
 
 
 def _as_usual() -> None:
-    """Look for garbage as usual, once most is imported; that stays, and is not looked at again."""
+    """Look for garbage as usual, once all is imported; that stays, and is not looked at again."""
     if gc.get_threshold() != USUAL:
         gc.freeze()
         gc.set_threshold(*USUAL)
@@ -427,7 +427,6 @@ def _carry_out(run: "SharpenRun", folder: Path) -> int:
     from rich import progress as rich
 
     outcomes: list[Outcome] = []
-    _as_usual()
     _warn(run.findings)
     columns = (
         rich.SpinnerColumn(), rich.TextColumn("{task.description}"), rich.BarColumn(),
@@ -437,6 +436,7 @@ def _carry_out(run: "SharpenRun", folder: Path) -> int:
         with rich.Progress(*columns, console=err, transient=True) as progress:
             task = progress.add_task("sharpening", total=len(run.scenes))
             for outcome in run:
+                _as_usual()  # the first scene has imported what all take
                 outcomes.append(outcome)
                 if run.crew:
                     progress.update(task, description=f"sharpening on {run.crew}")
