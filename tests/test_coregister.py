@@ -192,6 +192,23 @@ def test_likelihood_is_that_of_a_normal_distribution():
     assert found[0] == pytest.approx(max(densities) - constant, abs=1e-6)
 
 
+def test_blocks_see_what_lies_under_their_pixels():
+    """Against a loop over blocks and pixels; blocks reach beyond the patch."""
+    thermal, fine = scene(seed=8, shape=(11, 13), holes=0.1)
+    (patch,) = patches(thermal, fine, 2)
+    blocks, places, step = Blocks.of(patch, (0, 1), 1), np.array([(0, 0), (3, 1), (2, 5)]), 2
+    layers = np.random.default_rng(1).standard_normal((4, 26, 32))
+    held = patch.usable & patch.known((0, 1))
+    assert blocks.usable.sum() == held.sum() and len(blocks.chosen) == 4
+    expected = np.zeros((3, 4, SIDE**2, 4))
+    for y, x in zip(*np.nonzero(held), strict=True):
+        block, pixel = y // SIDE * 2 + x // SIDE, y % SIDE * SIDE + x % SIDE
+        for place, (top, left) in enumerate(places):
+            expected[place, block, pixel] = layers[:, top + step * y, left + step * x]
+    expected = blocks.turn.transpose(0, 2, 1) @ expected
+    assert blocks.seen(layers, places, step) == pytest.approx(expected, abs=1e-12)
+
+
 def test_layers_that_tell_nothing_do_not_make_an_image_likelier():
     thermal, fine = scene(seed=8, shape=(30, 30))
     noise = np.random.default_rng(9).standard_normal(fine.data.shape).astype(np.float32)

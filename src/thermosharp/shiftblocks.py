@@ -39,6 +39,8 @@ class Blocks:
     patch : Patch
     chosen : int (b,)
         Which of the patch's blocks, row by row.
+    rows, cols : int (b, n)
+        Where their pixels lie in the patch; held inside it.
     usable : (b, n) of float
         1 where a pixel counts.
     turn : (b, n, n)
@@ -51,6 +53,8 @@ class Blocks:
 
     patch: Patch
     chosen: Array
+    rows: Array
+    cols: Array
     usable: Array
     turn: Array
     field: Array
@@ -59,44 +63,48 @@ class Blocks:
     @classmethod
     def of(cls, patch: Patch, start: Shift, every: int) -> "Blocks":
         """Cut up a patch, taking one block of `every` so many."""
-        usable = _cut((patch.usable & patch.known(start)).astype(np.float64))
+        (height, width), (rows, cols) = patch.usable.shape, _pixels(patch.usable.shape)
+        inside = (rows < height) & (cols < width)
+        rows, cols = np.minimum(rows, height - 1), np.minimum(cols, width - 1)
+        usable = (patch.usable & patch.known(start))[rows, cols] & inside
         chosen = np.flatnonzero(usable.mean(-1) >= LEAST_SHARE)[::every]
-        usable = usable[chosen]
+        rows, cols, usable = rows[chosen], cols[chosen], usable[chosen].astype(np.float64)
         # Blocks with the same pixels have the same eigenvectors.
         masks, which = np.unique(usable, axis=0, return_inverse=True)
         field, turn = np.linalg.eigh(masks[:, :, None] * _field() * masks[:, None, :])
         field, turn = np.maximum(field, 0.0)[which.ravel()], turn[which.ravel()]
-        pattern = _cut(patch.pattern)[chosen] * usable
+        pattern = patch.pattern[rows, cols] * usable
         turned = (pattern[:, None, :] @ turn)[:, 0]
-        return cls(patch, chosen, usable, turn, field, turned)
+        return cls(patch, chosen, rows, cols, usable, turn, field, turned)
 
-    def seen(self, layers: Array) -> Array:
-        """Turn layers ``(k, y, x)`` at a trial shift to ``(b, n, k)``."""
-        values = _cut(layers)[:, self.chosen] * self.usable
-        turned: Array = self.turn.transpose(0, 2, 1) @ values.transpose(1, 2, 0)
-        return turned
+    def seen(self, layers: Array, places: Array, step: int = 1) -> Array:
+        """Turn what the blocks see of layers ``(k, y, x)`` to ``(places, b, n, k)``.
+
+        The patch begins at each of some places ``(places, 2)``, its pixels are `step` apart.
+        """
+        y, x = (
+            at[..., np.newaxis] * step + place
+            for at, place in zip((self.rows, self.cols), places.T, strict=True)
+        )
+        values = np.ascontiguousarray(layers.transpose(1, 2, 0))[y, x]
+        values *= self.usable[..., np.newaxis, np.newaxis]
+        blocks, pixels, *rest = values.shape
+        turned = self.turn.transpose(0, 2, 1) @ values.reshape(blocks, pixels, -1)
+        seen: Array = turned.reshape(blocks, pixels, *rest).transpose(2, 0, 1, 3)
+        return seen
 
     def at(self, shift: Shift) -> Array:
         """Layers ``(1, b, n, k)`` at a whole shift."""
-        return self.seen(self.patch.lattice(shift, 0, 1)[0])[np.newaxis]
+        return self.seen(self.patch.lattice(shift, 0, 1)[0], np.zeros((1, 2), int))
 
     def at_each(self, places: Array) -> Array:
         """Layers ``(places, b, n, k)`` at whole shifts ``(places, 2)``, none of them far away."""
         reach = int(np.abs(places).max())
-        layers, _ = self.patch.lattice((0, 0), reach, 1)
-        rows, cols = self.patch.usable.shape
-        return np.stack([
-            self.seen(layers[:, y : y + rows, x : x + cols]) for y, x in places + reach
-        ])  # fmt: skip
+        return self.seen(self.patch.lattice((0, 0), reach, 1)[0], places + reach)
 
     def around(self, start: Shift) -> Array:
         """Layers ``(trials, b, n, k)`` at all trial shifts around a whole one."""
-        layers, _ = self.patch.lattice(start, 1, STEPS)
-        rows, cols = ((size - 1) * STEPS + 1 for size in self.patch.usable.shape)
-        corners = TRIALS + STEPS
-        return np.stack([
-            self.seen(layers[:, y : y + rows : STEPS, x : x + cols : STEPS]) for y, x in corners
-        ])  # fmt: skip
+        return self.seen(self.patch.lattice(start, 1, STEPS)[0], TRIALS + STEPS, STEPS)
 
     @property
     def centres(self) -> Array:
@@ -107,15 +115,12 @@ class Blocks:
         return centres
 
 
-def _cut(image: Array) -> Array:
-    """Cut ``(..., y, x)`` into blocks ``(..., blocks, pixels)``; 0 beyond the image."""
-    *front, rows, cols = image.shape
-    down, along = -(-rows // SIDE), -(-cols // SIDE)
-    if (down * SIDE, along * SIDE) != (rows, cols):
-        fill = [(0, 0)] * len(front) + [(0, down * SIDE - rows), (0, along * SIDE - cols)]
-        image = np.pad(image, fill)
-    tiles = image.reshape(*front, down, SIDE, along, SIDE)
-    return tiles.swapaxes(-3, -2).reshape(*front, down * along, SIDE * SIDE)
+def _pixels(shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """Rows and columns of the pixels of all blocks of an image, each ``(blocks, pixels)``."""
+    down, along = (-(-size // SIDE) for size in shape)
+    top, left = np.divmod(np.arange(down * along), along)
+    row, col = np.divmod(np.arange(SIDE**2), SIDE)
+    return top[:, np.newaxis] * SIDE + row, left[:, np.newaxis] * SIDE + col
 
 
 def _field() -> Array:

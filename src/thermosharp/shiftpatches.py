@@ -212,9 +212,9 @@ def _channels(crop: PredictorStack, valid: Array) -> Array:
             a, b = data[names.index(one)], data[names.index(other)]
             total = np.where(np.abs(a + b) < 1e-3, np.float32(1e-3), a + b)
             channels.append((a - b) / total)
-    step = max(1, int(valid.sum()) // ENOUGH)
+    some = _some(valid)
     for place, channel in enumerate(channels):
-        values = channel[valid][::step]
+        values = channel.ravel()[some]
         middle, spread = np.float32(np.median(values)), np.float32(values.std())
         if spread > 0:
             bounded = np.clip((channel - middle) / spread, -BRIGHT, BRIGHT)
@@ -228,8 +228,14 @@ def _components(layers: Array, valid: Array) -> Array:
     """Leading principal components ``(k, y, x)`` of standardised layers."""
     if len(layers) <= COMPONENTS:
         return layers
-    values = layers[:, valid][:, :: max(1, int(valid.sum()) // ENOUGH)]
+    values = layers.reshape(len(layers), -1)[:, _some(valid)]
     _, vectors = np.linalg.eigh(np.cov(values))
     leading = vectors[:, -COMPONENTS:].T.astype(layers.dtype)
     components: Array = np.tensordot(leading, layers, 1)
     return components
+
+
+def _some(valid: Array) -> Array:
+    """Places, in the image as a line, of enough valid pixels to know how values are distributed."""
+    places = np.flatnonzero(valid)
+    return places[:: max(1, places.size // ENOUGH)]
