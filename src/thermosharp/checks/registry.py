@@ -68,6 +68,8 @@ def forced(codes: Iterable[str]) -> frozenset[str]:
         There is no such code, or it cannot be forced.
     """
     wanted = frozenset(codes)
+    if not wanted:
+        return wanted
     possible = {code for code, check in checks().items() if check.force}
     if unknown := sorted(wanted - possible):
         known = [code for code in unknown if code in checks()]

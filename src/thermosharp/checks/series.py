@@ -20,6 +20,8 @@ def check_series(scenes: Sequence[tuple[date | None, GeoBox]]) -> tuple[Finding,
     scenes : sequence of (date, GeoBox)
         When each was acquired, and its grid. Without a time of day a scene says nothing of it.
     """
+    if len(scenes) < 2:
+        return ()
     days = [_by_day(*scene) for scene in scenes]
     grids = {str(grid.crs) for _, grid in scenes}
     findings = []

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from datetime import date
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -34,6 +35,7 @@ def versions() -> dict[str, str]:
     }
 
 
+@cache
 def version(library: str) -> str:
     """Version of an installed distribution."""
     try:
