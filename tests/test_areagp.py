@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
+from thermosharp import areagp
 from thermosharp.areagp import (
     DRIFT,
     LEAST_NOISE,
@@ -14,6 +16,8 @@ from thermosharp.areagp import (
     AreaProcess,
     Block,
     Footprint,
+    _least,
+    _Likelihood,
     fit,
     matern,
 )
@@ -173,3 +177,49 @@ def test_area_kernels_are_means():
         seen = footprint.seen_from(at, np.arange(3), reach)
         twin = matern(at[:, None, None] - np.arange(3)[:, None] - inside, reach).mean(axis=-1)
         np.testing.assert_allclose(seen, twin, atol=1e-4)
+
+
+def test_curvature_is_the_average_information():
+    """Against whole matrices (Gilmour, Thompson and Cullis 1995), with blocks of two sizes."""
+    blocks = [block(seed=3), block(rows=5, cols=4, seed=4, trust=0.5)]
+    footprint, amplitudes = Footprint.of(0.0), np.array([0.3, 0.2, 0.1, 0.4, 0.05])
+    _, _, found = _Likelihood(blocks, footprint, 1.0, 2.0)(amplitudes)
+    expected = np.zeros((5, 5))
+    for b in blocks:
+        derivatives = np.stack([*b.kernels(footprint), np.diag(1 / b.trust)])
+        matrix = np.tensordot(amplitudes, derivatives, axes=1)
+        matrix += 2 * LEVEL + np.diag(LEAST_NOISE**2 / b.trust)
+        seen = derivatives @ np.linalg.solve(matrix, b.value - 1.0)
+        expected += 0.5 * seen @ np.linalg.solve(matrix, seen.T)
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("blur", [0.0, 0.4])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_search_ends_where_another_one_does(seed, blur, monkeypatch):
+    blocks = drawn(seed, process(fields=np.array([0.05, 0.8]), noise=0.1), blocks=5)
+
+    def by_scipy(loss, start, bounds):
+        best = minimize(
+            lambda at: loss(at)[:2], np.clip(start, *bounds.T), jac=True, method="L-BFGS-B",
+            bounds=bounds, options={"ftol": 1e-12, "maxiter": 500},
+        )  # fmt: skip
+        return best.x, best.fun
+
+    found = fit(blocks, blur=blur)
+    monkeypatch.setattr(areagp, "_least", by_scipy)
+    assert found.evidence == pytest.approx(fit(blocks, blur=blur).evidence, abs=0.05)
+
+
+@pytest.mark.parametrize("told", [0.2, 1.0, 3.0], ids="curvature told, of the true one: {}".format)
+def test_the_search_holds_back_and_stays_inside_its_bounds(told):
+    bent, top = np.array([[3.0, 1.0], [1.0, 2.0]]), np.array([0.7, -0.4])
+
+    def bowl(at):
+        away = at - top
+        return 0.5 * away @ bent @ away - 5, bent @ away, told * bent
+
+    at, value = _least(bowl, np.array([-2.0, 9.0]), np.array([[-2.0, 2.0], [-2.0, 2.0]]))
+    assert at == pytest.approx(top, abs=0.1) and value == pytest.approx(-5, abs=0.01)
+    at, value = _least(bowl, np.array([-2.0, 9.0]), np.array([[-2.0, 0.5], [-2.0, 2.0]]))
+    assert at == pytest.approx([0.5, -0.3], abs=0.05) and at[0] == 0.5  # bent @ away = (..., 0)

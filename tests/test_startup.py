@@ -49,8 +49,8 @@ def loaded(tmp_path, files):
 @pytest.mark.parametrize(
     ("options", "unwanted"),
     [
-        ([], {"dask.array", "pydantic"}),
-        (["--maps-only"], {"dask.array", "pydantic", "matplotlib", "pystac"}),
+        ([], {"dask.array", "pydantic", "scipy.optimize"}),
+        (["--maps-only"], {"dask.array", "pydantic", "scipy.optimize", "matplotlib", "pystac"}),
     ],
     ids=["everything", "maps only"],
 )
