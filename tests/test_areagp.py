@@ -223,3 +223,14 @@ def test_the_search_holds_back_and_stays_inside_its_bounds(told):
     assert at == pytest.approx(top, abs=0.1) and value == pytest.approx(-5, abs=0.01)
     at, value = _least(bowl, np.array([-2.0, 9.0]), np.array([[-2.0, 0.5], [-2.0, 2.0]]))
     assert at == pytest.approx([0.5, -0.3], abs=0.05) and at[0] == 0.5  # bent @ away = (..., 0)
+    at, _ = _least(bowl, np.array([-2.0, 9.0]), np.array([[-2.0, -2.0], [-2.0, -2.0]]))
+    assert (at == -2).all(), "nothing is free"
+
+
+def test_the_search_comes_back_from_where_there_is_no_likelihood():
+    def cliff(at):
+        value = at[0] - np.log(at[0] - 1) if at[0] > 1 else np.nan
+        return value, 1 - 1 / (at - 1), 0.1 / (at[:, None] - 1) ** 2
+
+    at, value = _least(cliff, np.array([6.0]), np.array([[-9.0, 9.0]]))
+    assert at == pytest.approx([2.0], abs=0.1) and value == pytest.approx(2.0, abs=0.01)

@@ -271,14 +271,17 @@ def _least(
         bent = curvature[np.ix_(free, free)] * (1 + damping * np.eye(free.sum()))
         step = np.zeros_like(at)
         step[free] = np.clip(np.linalg.solve(bent, -slopes[free]), -LONGEST, LONGEST)
+        enough = ENOUGH * max(abs(value), 1.0)
+        if -slopes @ step <= enough / 10:  # that far down at most, and nothing if all is bound
+            break
         there = np.clip(at + step, *bounds.T)
         found = loss(there)
-        if found[0] >= value:
+        if not found[0] < value:
             damping = max(4 * damping, 1.0)
             continue
         gain, damping = value - found[0], damping / 4 if damping > 0.1 else 0.0
         at, (value, slopes, curvature) = there, found
-        if gain <= ENOUGH * max(abs(value), 1.0):
+        if gain <= enough:
             break
     return at, value
 
