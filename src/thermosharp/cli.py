@@ -77,11 +77,11 @@ def _lighten() -> None:
     """Spare the process, which is ours here and short, what costs it time.
 
     Importing makes hundreds of thousands of objects that stay: to look through them again and
-    again for garbage takes a fifth of the start, and to do so twice a twentieth.
+    again for garbage takes a fifth of the start.
     And the threads are ours, so that those of the linear algebra would only stand in their way, and
     they are many and short-lived: what one leaves behind is for the next.
     """
-    gc.set_threshold(1_000_000)
+    gc.set_threshold(100_000)
     share_arenas(cores())
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -182,6 +182,7 @@ def sharpen(
       thermosharp sharpen ecostress/ --fine images/ --fine dem.tif --min-usable 0.75 -o out
     """  # noqa: E501
     start_log(verbose)
+    gc.set_threshold(1_000_000)  # up to the first scene: even three looks take a twentieth of it
     with _head_start(lst, fine):
         from thermosharp.cluster import Workforce
         from thermosharp.workflow import SharpenOptions, SharpenRun
