@@ -13,17 +13,20 @@ import click
 
 from thermosharp import cli_query as query
 from thermosharp.cli_help import Commands
-from thermosharp.cli_options import FOLDER, Command
+from thermosharp.cli_options import FOLDER, Command, together
 from thermosharp.cli_progress import Progress, interrupted, log_warnings, show
 from thermosharp.cli_query import ask_account, checked, read_area
 
 if TYPE_CHECKING:
     from thermosharp.sources.plan import Fetch
 
-dates = click.option(
-    "--dates", required=True, metavar="FROM/TO", help="As in 2023-07-01/2023-08-31."
+#: What all of them ask: when, where, and where to.
+asked = together(
+    click.option("--dates", required=True, metavar="FROM/TO", help="As in 2023-07-01/2023-08-31."),
+    click.option("-o", "--output", **FOLDER, required=True, help="Folder for the files."),
+    query.bbox,
+    query.aoi,
 )
-output = click.option("-o", "--output", **FOLDER, required=True, help="Folder for the files.")
 
 
 def max_cloud(most: float) -> Callable[[Command], Command]:
@@ -39,10 +42,7 @@ def fetch() -> None:
 
 
 @fetch.command()
-@dates
-@output
-@query.bbox
-@query.aoi
+@asked
 @click.option(
     "--source",
     default="auto",
@@ -90,10 +90,7 @@ def sentinel2(
 
 
 @fetch.command()
-@dates
-@output
-@query.bbox
-@query.aoi
+@asked
 @click.option(
     "--source",
     default="earthdata",
@@ -124,10 +121,7 @@ def ecostress(
 
 
 @fetch.command()
-@dates
-@output
-@query.bbox
-@query.aoi
+@asked
 @max_cloud(60.0)
 @query.dry_run
 def landsat(

@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Make one decorator of several options, in their order."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
 #: How paths are read that may be addresses too.
 PLACE: dict[str, Any] = {"type": location, "metavar": "PATH"}
 
@@ -68,7 +80,8 @@ scheduler = click.option(
     help="Address of a Dask scheduler whose workers shall sharpen, such as tcp://10.0.0.1:8786.",
 )
 aoi = click.option("--aoi", **PLACE, help="GeoJSON polygons to work on; maps are cut out.")
-_reading = (
+#: How thermal images are read; :func:`thermal_options` takes them.
+reading = together(
     click.option("--no-quality", is_flag=True, help="Trust every pixel that has a temperature."),
     click.option(
         "--qc-accept",
@@ -123,13 +136,6 @@ no_register = click.option(
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 verbose = click.option("-v", "--verbose", is_flag=True, help="Say more, with tracebacks.")
-
-
-def reading(command: Command) -> Command:
-    """Add the options that say how thermal images are read; :func:`thermal_options` takes them."""
-    for option in reversed(_reading):
-        command = option(command)
-    return command
 
 
 def thermal_options(
