@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from scipy import ndimage
 from scipy.stats import multivariate_normal
 
 import thermosharp as ts
@@ -19,7 +20,7 @@ from thermosharp.grids import GridPair
 from thermosharp.scenes import raster
 from thermosharp.shiftblocks import SIDE, Blocks
 from thermosharp.shiftlikelihood import PRIORS, Sums
-from thermosharp.shiftpatches import patches
+from thermosharp.shiftpatches import patches, without_local_mean
 from thermosharp.shiftsearch import explained
 
 SHIFTS = [(0.3, 0.0), (0.0, -1.0), (-0.4, 0.7), (5.0, -5.0)]
@@ -277,3 +278,14 @@ def test_real_land_cases_are_recovered_and_none_is_moved_in_vain(shared, tmp_pat
                 errors.append(np.abs(np.add(found.shift_pixels, shift)).max())
     assert len(errors) >= 0.9 * tried
     assert np.median(errors) < 0.05 and max(errors) < 0.1
+
+
+@pytest.mark.parametrize("width", [1, 7, 29])
+def test_local_means_are_those_of_a_uniform_filter(width):
+    random = np.random.default_rng(0)
+    images, known = random.normal(300, 5, (2, 40, 33)), random.random((40, 33)) > 0.3
+    total = ndimage.uniform_filter(np.where(known, images, 0), (1, width, width), mode="constant")
+    weight = ndimage.uniform_filter(known.astype(float), width, mode="constant")
+    rest = np.where(known, images - total / np.maximum(weight, 1e-9), 0)
+    np.testing.assert_allclose(without_local_mean(images, known, width), rest, atol=1e-10)
+    np.testing.assert_allclose(without_local_mean(images[1], known, width), rest[1], atol=1e-10)

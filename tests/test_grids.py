@@ -174,6 +174,18 @@ def test_axes_say_what_the_matrices_say(coarse):
     np.testing.assert_allclose(drawn, linear(nodes, 1), atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "coarse", [geobox((12, 11), 70.0, (400_014.0, 3_759_994.0)), geobox((90, 70), 17.0)]
+)
+def test_sums_of_layers_are_those_of_the_matrices(coarse):
+    overlap = GridPair(coarse, FINE).overlap
+    layers = np.random.default_rng(0).normal(size=(3, *FINE.shape)).astype(np.float32)
+    y, x = (shares.toarray() for shares in overlap.shares)
+    twin = [y @ layer.astype(np.float64) @ x.T for layer in layers]
+    np.testing.assert_allclose(overlap.total(layers), twin, atol=1e-12)
+    np.testing.assert_allclose(overlap.total(layers[1]), twin[1], atol=1e-12)
+
+
 def test_linear_interpolation_as_a_matrix():
     overlap = GridPair(LONLAT, FINE).overlap
     nodes = np.random.default_rng(0).normal(size=LONLAT.shape)

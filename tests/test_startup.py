@@ -8,6 +8,8 @@ import pytest
 
 from scenes_for_tests import known_files
 
+SCIPY = {"scipy.ndimage", "scipy.sparse", "scipy.linalg", "scipy.fft", "scipy.optimize"}
+
 
 def test_help_imports_no_scientific_library():
     code = (
@@ -58,6 +60,11 @@ def test_sharpening_imports_no_library_it_does_not_take(options, unwanted, loade
     assert loaded(unwanted, "-o", "out", *options) == "[]"
 
 
+def test_dms_takes_no_part_of_scipy(loaded):
+    """Neither does registration, and the expected error: a quarter of a second."""
+    assert loaded(SCIPY, "-o", "out", "--method", "dms", "--window", "0") == "[]"
+
+
 @pytest.mark.parametrize("method", [["detail"], ["dms", "--window", "6"]], ids=" ".join)
 def test_what_is_compiled_loads_without_the_compiler(method, loaded):
     compiler = {"numba.np.arraymath", "numba.typed.typedlist"}
@@ -67,8 +74,7 @@ def test_what_is_compiled_loads_without_the_compiler(method, loaded):
 
 def test_no_part_of_scipy_is_loaded_before_it_is_used():
     """Files can be read meanwhile."""
-    parts = {"scipy.ndimage", "scipy.linalg", "scipy.fft", "scipy.optimize"}
-    code = f"import sys, thermosharp.one_scene; print(sorted({parts} & set(sys.modules)))"
+    code = f"import sys, thermosharp.one_scene; print(sorted({SCIPY} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 

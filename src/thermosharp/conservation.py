@@ -8,7 +8,7 @@ pass.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy
@@ -20,6 +20,9 @@ from thermosharp.overlap import GeneralOverlap, SeparableOverlap, general_overla
 from thermosharp.radiometry import to_kelvin, to_radiance
 from thermosharp.scenes import Window
 from thermosharp.storage import release, zeros
+
+if TYPE_CHECKING:  # slow to import
+    from scipy.sparse import csr_array
 
 Array = NDArray[Any]
 
@@ -172,7 +175,7 @@ def _as_general(strip: Strip) -> GeneralOverlap:
     return general_overlap(strip.pair.coarse, strip.pair.fine)
 
 
-def _stencil(matrix: scipy.sparse.csr_array, shape: tuple[int, int]) -> Stencil:
+def _stencil(matrix: "csr_array", shape: tuple[int, int]) -> Stencil:
     """Sort the entries of a matrix (coarse, coarse) by how far they reach."""
     entries = matrix.tocoo()
     (row, col), (other_row, other_col) = (np.divmod(at, shape[1]) for at in entries.coords)

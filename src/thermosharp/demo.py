@@ -9,6 +9,7 @@ from odc.geo.geobox import GeoBox
 from thermosharp.grids import shared_window
 from thermosharp.products import open_predictors, open_thermal
 from thermosharp.products.raster import inspect, read
+from thermosharp.scores import rmse
 from thermosharp.sharpeners import sharpen
 from thermosharp.simulate import simulate, write_appeears
 
@@ -53,7 +54,7 @@ def score(inputs: DemoInputs, results: Path) -> list[str]:
     window = shared_window(fine.geobox, ours.geobox)
     bicubic = plain.lst.values[window]
     both = np.isfinite(sharpened) & np.isfinite(truth) & np.isfinite(bicubic)
-    ours_k, theirs_k = (_rmse(image[both], truth[both]) for image in (sharpened, bicubic))
+    ours_k, theirs_k = (rmse(image[both], truth[both]) for image in (sharpened, bicubic))
     return [
         "",
         f"against the known truth, over {both.sum():,} pixels of {ours.geobox.resolution.x:g} m:",
@@ -70,7 +71,3 @@ def _truth_on(geobox: GeoBox, path: Path) -> np.ndarray:
     info = inspect(path)
     truth: np.ndarray = read(info, window=shared_window(info.geobox, geobox))[0]
     return truth
-
-
-def _rmse(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.sqrt(np.mean((a.astype(np.float64) - b) ** 2)))

@@ -18,7 +18,7 @@ from thermosharp.grids import GridPair, common_window, even_parts, strips_of
 from thermosharp.radiometry import to_kelvin, to_radiance
 from thermosharp.scenes import Predictors, PredictorStack, SharpenedScene, ThermalScene, Window
 from thermosharp.scorecard import Evaluation, MethodScores
-from thermosharp.scores import Scores, score
+from thermosharp.scores import Scores, rmse, score
 from thermosharp.sharpeners import METHODS, Bicubic, Sharpener, make_sharpener
 from thermosharp.storage import release
 
@@ -252,7 +252,7 @@ def one_scale_up(
         recovered = _recover(method, [trial])
     except ThermosharpError:
         return None
-    return _scores(recovered, [trial], trial.scored[None], trial.pair.ratio).rmse
+    return rmse(np.where(trial.scored, recovered.lst[0], np.nan), trial.up.truth.lst.values)
 
 
 def _best_part(

@@ -133,9 +133,6 @@ def _warm_up(options: SharpenOptions) -> None:
     """Make ready, beside the first reading of a process, what takes most of a second to load."""
 
     def load() -> None:
-        if options.register:  # it is the first to need parts of SciPy
-            for part in ("scipy.ndimage", "scipy.fft"):
-                import_module(part)
         rehearse(make_sharpener(options.method, **options.method_options))
         if not options.maps_only:
             import_module("thermosharp.report.quicklook")

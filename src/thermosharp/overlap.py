@@ -7,13 +7,16 @@ elsewhere coarse pixels are quadrilaterals in the fine grid and W is one large s
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import scipy
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
+
+if TYPE_CHECKING:  # a quarter of a second, where no matrix is needed
+    from scipy.sparse import csr_array
 
 Array = NDArray[Any]
 
@@ -41,6 +44,35 @@ class Axis(NamedTuple):
     share: Array
     node: Array
     part: Array
+
+
+class Under(NamedTuple):
+    """Which fine pixels along one axis lie under the coarse ones.
+
+    Attributes
+    ----------
+    cells : int64 (coarse, most)
+        Fine pixels; where a coarse one lies over fewer than most do, any.
+    share : float64 (coarse, most)
+        Share of the coarse pixel that lies in them; 0 in those it does not lie over.
+    """
+
+    cells: Array
+    share: Array
+
+    def total(self, fine: Array) -> Array:
+        """Sum values ``(fine, ...)`` by their shares of each coarse pixel, ``(coarse, ...)``."""
+        fine = np.ascontiguousarray(fine)
+        total = np.zeros((len(self.cells), *fine.shape[1:]))
+        for cell, share in zip(self.cells.T, self.share.T, strict=True):
+            total += fine[cell] * share.reshape(-1, *[1] * (fine.ndim - 1))
+        return total
+
+    def matrix(self, fine: int) -> "csr_array":
+        """Give the shares of each of some fine pixels, ``(coarse, fine)``."""
+        row, place = self.share.nonzero()
+        entries = self.share[row, place], (row, self.cells[row, place])
+        return scipy.sparse.csr_array(entries, shape=(len(self.cells), fine))
 
 
 class Overlap(Protocol):
@@ -71,7 +103,8 @@ class SeparableOverlap:
 
     Attributes
     ----------
-    shares : two sparse arrays, (coarse y, fine y) and (coarse x, fine x)
+    under : two of Under
+        Fine rows and columns under coarse ones.
     centres : two float arrays, (fine y,) and (fine x,)
         Fine centres in coarse pixel coordinates, 0 at the centre of the first coarse pixel.
     shape : (int, int)
@@ -80,21 +113,24 @@ class SeparableOverlap:
         Height and width of a fine pixel in coarse ones.
     """
 
-    shares: tuple[scipy.sparse.csr_array, scipy.sparse.csr_array]
+    under: tuple[Under, Under]
     centres: tuple[Array, Array]
     shape: tuple[int, int]
     widths: tuple[float, float]
 
     def total(self, fine: Array) -> Array:
         """Sum fine values by their shares of each coarse pixel."""
-        y, x = self.shares
-        if fine.ndim == 2:
-            down: Array = (x @ (y @ fine).T).T
-            return down
-        planes, rows, cols = fine.shape
-        lines = (y @ fine.swapaxes(0, 1).reshape(rows, -1)).reshape(-1, cols)
-        stack: Array = (x @ lines.T).reshape(-1, self.shape[0], planes).transpose(2, 1, 0)
-        return stack
+        y, x = self.under
+        return x.total(np.moveaxis(y.total(np.moveaxis(fine, -2, 0)), -1, 0)).T
+
+    @cached_property
+    def shares(self) -> "tuple[csr_array, csr_array]":
+        """The two matrices, sparse: ``(coarse y, fine y)`` and ``(coarse x, fine x)``."""
+        y, x = (
+            under.matrix(len(centres))
+            for under, centres in zip(self.under, self.centres, strict=True)
+        )
+        return y, x
 
     def adjoint(self, coarse: Array) -> Array:
         """Give each fine pixel the coarse values by its share in them."""
@@ -144,7 +180,7 @@ class GeneralOverlap:
         Of the coarse grid.
     """
 
-    shares: scipy.sparse.csr_array
+    shares: "csr_array"
     centres: tuple[Array, Array]
     shape: tuple[int, int]
 
@@ -176,7 +212,7 @@ class GeneralOverlap:
             for centres, size in zip(self.centres, self.shape, strict=True)
         ]
 
-    def linear(self) -> scipy.sparse.csr_array:
+    def linear(self) -> "csr_array":
         """Linear interpolation as a matrix, (fine pixels, coarse pixels)."""
         rows, cols = self.shape
         (top, down), (left, along) = (
@@ -220,7 +256,7 @@ def _turned(geobox: GeoBox) -> bool:
 
 
 def _separable(coarse: GeoBox, fine: GeoBox) -> SeparableOverlap:
-    y, x = (_axis_shares(*axis) for axis in _axes(coarse, fine))
+    y, x = (_under(*axis) for axis in _axes(coarse, fine))
     to_fine = ~fine.transform * coarse.transform
     widths = abs(1 / to_fine.e), abs(1 / to_fine.a)
     shape = coarse.shape[0], coarse.shape[1]
@@ -239,19 +275,16 @@ def _separable_centres(coarse: GeoBox, fine: GeoBox) -> tuple[Array, Array]:
     return y, x
 
 
-def _axis_shares(start: float, step: float, coarse: int, fine: int) -> scipy.sparse.csr_array:
-    """Share of each coarse interval in each fine one along an axis, ``(coarse, fine)``."""
+def _under(start: float, step: float, coarse: int, fine: int) -> Under:
+    """Lay coarse intervals over fine ones along an axis."""
     edges = start + step * np.arange(coarse + 1)
     low, high = np.minimum(edges[:-1], edges[1:]), np.maximum(edges[:-1], edges[1:])
     first = np.floor(low).astype(np.int64)
-    width = int((np.ceil(high) - first).max())
-    cells = first[:, None] + np.arange(width)
+    most = int((np.ceil(high) - first).max())
+    cells = first[:, None] + np.arange(most)
     length = np.minimum(high[:, None], cells + 1) - np.maximum(low[:, None], cells)
-    kept = (length > 0) & (cells >= 0) & (cells < fine)
-    row = np.broadcast_to(np.arange(coarse)[:, None], cells.shape)[kept]
-    return scipy.sparse.csr_array(
-        (length[kept] / abs(step), (row, cells[kept])), shape=(coarse, fine)
-    )
+    share = np.where((cells >= 0) & (cells < fine), np.maximum(length, 0) / abs(step), 0)
+    return Under(np.clip(cells, 0, fine - 1), share)
 
 
 def _axis(centres: Array, width: float, size: int) -> Axis:
@@ -321,7 +354,7 @@ def spline_coefficients(nodes: Array, order: int) -> Array:
     return nodes
 
 
-def _spline_weights(centres: Array, size: int, order: int) -> scipy.sparse.csr_array:
+def _spline_weights(centres: Array, size: int, order: int) -> "csr_array":
     """B-spline basis ``(points, nodes)`` of order 1 or 3 with mirrored ends, held beyond them."""
     at = np.clip(centres, 0, size - 1)
     first = np.floor(at).astype(np.int64)

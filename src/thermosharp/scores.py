@@ -101,18 +101,24 @@ def score(
         )
     known = np.isfinite(estimate) & np.isfinite(truth)
     error, observed = (estimate[known] - truth[known]), truth[known]
-    rmse = math.sqrt(mean(error**2))
+    root_mean_square = rmse(estimate, truth)
     return Scores(
         n=int(known.sum()),
-        rmse=rmse,
+        rmse=root_mean_square,
         mae=mean(np.abs(error)),
         bias=mean(error),
         r=correlation(estimate[known], observed),
         gradient_rmse=_gradient_rmse(estimate, truth, known),
         ssim=ssim(estimate, truth),
-        ergas=100 / ratio * rmse / mean(observed),
+        ergas=100 / ratio * root_mean_square / mean(observed),
         **_coverage(estimate - truth, uncertainty),
     )
+
+
+def rmse(estimate: Array, truth: Array) -> float:
+    """Root mean square difference of two images where both are known; NaN where nowhere."""
+    error = (estimate - truth).astype(np.float64)
+    return math.sqrt(mean(error[np.isfinite(error)] ** 2))
 
 
 def mean(values: Array) -> float:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
@@ -85,9 +84,7 @@ class Patch:
         overlap = self._overlap(offset, margin, steps)
         share = self._share(overlap, steps)
         known = share >= LEAST_COVERAGE
-        means = np.stack([
-            _boxes(overlap.total(layer), steps) / np.maximum(share, 1e-6) for layer in self.layers
-        ])  # fmt: skip
+        means = _boxes(overlap.total(self.layers), steps) / np.maximum(share, 1e-6)
         return without_local_mean(means, known, NEIGHBOURHOOD * steps | 1), known
 
     def known(self, offset: Shift) -> Array:
@@ -106,21 +103,29 @@ class Patch:
         return _boxes(overlap.total(self.valid.astype(np.float32)), steps)
 
 
-def _boxes(image: Array, size: int) -> Array:
-    """Mean over `size` x `size` pixels, at the place of the first of them."""
-    if size == 1:
-        return image.astype(np.float64)
-    total = np.pad(image.astype(np.float64), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
-    boxes = total[size:, size:] - total[:-size, size:] - total[size:, :-size]
-    mean: Array = (boxes + total[:-size, :-size]) / size**2
+def _boxes(images: Array, size: int) -> Array:
+    """Mean over `size` x `size` pixels of ``(..., y, x)``, at the place of the first of them."""
+    mean: Array = _rows(_rows(images, size).swapaxes(-1, -2), size).swapaxes(-1, -2) / size**2
     return mean
 
 
+def _rows(images: Array, size: int) -> Array:
+    """Sum `size` rows of ``(..., y, x)``, from sums of half as many."""
+    if size == 1:
+        return images
+    half, count = _rows(images, size // 2), images.shape[-2] - size + 1
+    total: Array = half[..., :count, :] + half[..., size // 2 :, :][..., :count, :]
+    return total + images[..., size - 1 :, :] if size % 2 else total
+
+
 def without_local_mean(images: Array, known: Array, width: int) -> Array:
-    """Take the mean of the known pixels in a neighbourhood off ``(..., y, x)``; 0 where unknown."""
-    weight = scipy.ndimage.uniform_filter(known.astype(np.float64), width, mode="constant")
-    size = (1,) * (images.ndim - 2) + (width, width)
-    total = scipy.ndimage.uniform_filter(np.where(known, images, 0.0), size, mode="constant")
+    """Take the mean of the known pixels in a neighbourhood off ``(..., y, x)``; 0 where unknown.
+
+    The neighbourhood is an odd number of pixels wide.
+    """
+    around = [(0, 0)] * (images.ndim - 2) + [(width // 2, width // 2)] * 2
+    weight = _boxes(np.pad(known.astype(np.float64), around[-2:]), width)
+    total = _boxes(np.pad(np.where(known, images, 0.0), around), width)
     rest: Array = np.where(known, images - total / np.maximum(weight, 1e-9), 0.0)
     return rest
 

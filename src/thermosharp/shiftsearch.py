@@ -13,7 +13,6 @@ all shifts at once.
 from typing import Any
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from thermosharp.shiftpatches import Patch
@@ -22,6 +21,8 @@ Array = NDArray[Any]
 
 #: A trial shift counts where at least this share of the coarse pixels stays covered.
 LEAST_OVERLAP = 0.4
+#: Multiples of this are fast to transform.
+FAST = 16
 #: Ridge, as a share of the mean variance of the components.
 RIDGE = 0.02
 
@@ -38,19 +39,19 @@ def explained(patch: Patch, reach: int) -> tuple[Array, Array, Array]:
     """
     layers, known = patch.lattice((0, 0), reach, 1)
     k, (height, width) = len(layers), patch.pattern.shape
-    shape = tuple(scipy.fft.next_fast_len(size, real=True) for size in known.shape)
+    shape = [-(-size // FAST) * FAST for size in known.shape]
     first, second = np.triu_indices(k)
     images = np.concatenate([layers[first] * layers[second], layers, known[np.newaxis]])
-    spectra = scipy.fft.rfft2(images.astype(np.float32), shape)
+    spectra = np.fft.rfft2(images.astype(np.float32), shape)
     rows, cols = np.mgrid[:height, :width]
     side = (rows // patch.block + cols // patch.block) % 2 == 1
     span, sums = 2 * reach + 1, []
     for fold in (side & patch.usable, ~side & patch.usable):
         y = patch.pattern * fold
-        masks = scipy.fft.rfft2(np.stack([fold, y, y**2]).astype(np.float32), shape).conj()
+        masks = np.fft.rfft2(np.stack([fold, y, y**2]).astype(np.float32), shape).conj()
         which = np.repeat([0, 1, 2], [len(first), k, 1])
         products = np.concatenate([spectra * masks[which], spectra[-1:] * masks[:1]])
-        sums.append(scipy.fft.irfft2(products, shape)[:, :span, :span].reshape(len(products), -1))
+        sums.append(np.fft.irfft2(products, shape)[:, :span, :span].reshape(len(products), -1))
     error = np.zeros(span**2)
     gram, cross = zip(*(_normal(part, first, second, k) for part in sums), strict=True)
     for held, learnt in ((0, 1), (1, 0)):
