@@ -10,7 +10,13 @@ from scipy import ndimage
 from scenes_for_tests import geobox
 from thermosharp.errors import FineTooCoarse
 from thermosharp.grids import GridPair, common_window, fill_nearest
-from thermosharp.overlap import GeneralOverlap, SeparableOverlap, general_overlap, to_pixels
+from thermosharp.overlap import (
+    GeneralOverlap,
+    SeparableOverlap,
+    general_overlap,
+    overlap_of,
+    to_pixels,
+)
 
 FINE = geobox((60, 56), 20.0)
 LONLAT = GeoBox((20, 24), Affine(0.00063, 0, -118.0808, 0, -0.00063, 33.9758), "EPSG:4326")
@@ -178,7 +184,7 @@ def test_axes_say_what_the_matrices_say(coarse):
     "coarse", [geobox((12, 11), 70.0, (400_014.0, 3_759_994.0)), geobox((90, 70), 17.0)]
 )
 def test_sums_of_layers_are_those_of_the_matrices(coarse):
-    overlap = GridPair(coarse, FINE).overlap
+    overlap = overlap_of(coarse, FINE)
     layers = np.random.default_rng(0).normal(size=(3, *FINE.shape)).astype(np.float32)
     y, x = (shares.toarray() for shares in overlap.shares)
     twin = [y @ layer.astype(np.float64) @ x.T for layer in layers]
