@@ -630,6 +630,18 @@ def test_full_disk(scene):
     assert summary(scene / "out")["a"]["code"] == "WRITE_FAILED"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("words", [["--help"], ["check", "lst/a.tif"]], ids=" ".join)
+def test_nowhere_to_say_anything(scene, words):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*THERMOSHARP, *words], stdout=full, stderr=subprocess.PIPE, text=True, cwd=scene
+        )
+    assert done.returncode == 1, done.stderr
+    assert "The disk is full" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_bad_scene_does_not_stop_the_others(scene):
     lst = lst_values(fine_values())
     geotiff(scene / "lst" / "c.tif", lst + 1, 80)

@@ -65,6 +65,22 @@ def test_dms_takes_no_part_of_scipy(loaded):
     assert loaded(SCIPY, "-o", "out", "--method", "dms", "--window", "0") == "[]"
 
 
+def test_what_asked_to_be_called_at_the_end_is():
+    """Though the process ends without taking Python apart."""
+    code = (
+        "import atexit, sys; from thermosharp.__main__ import run; sys.argv[1:] = ['--version']; "
+        "atexit.register(print, 'the end'); run(); print('not reached')"
+    )
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=buffered
+    )
+    assert done.returncode == 0, done.stderr
+    version, *after = done.stdout.splitlines()
+    assert version.startswith("thermosharp ")
+    assert after == ["the end"]
+
+
 @pytest.mark.parametrize("method", [["detail"], ["dms", "--window", "6"]], ids=" ".join)
 def test_what_is_compiled_loads_without_the_compiler(method, loaded):
     compiler = {"numba.np.arraymath", "numba.typed.typedlist"}

@@ -3,6 +3,7 @@
 Heavy libraries are imported inside the commands, so that ``--help`` is quick.
 """
 
+import errno
 import gc
 import os
 import sys
@@ -69,8 +70,11 @@ def main() -> None:
         err.print("[bold red]error[/]", end=" ")
         err.print(str(error), markup=False)
         sys.exit(error.exit_code)
-    finally:
-        gc.freeze()  # what is left goes with the process: to look through it takes long
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        err.print("[bold red]error[/] The disk is full: what there is to say could not be written.")
+        sys.exit(1)
 
 
 def _lighten() -> None:
