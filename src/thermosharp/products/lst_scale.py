@@ -22,7 +22,9 @@ PLAUSIBLE_PIXEL = (200.0, 360.0)
 #: Exact zeros in degrees Celsius are fill if they are more than this share of the pixels, and
 #: nearly all others at least this far away, °C.
 _ZERO_SHARE, _ZERO_GAP = 0.01, 3.0
-#: Fill 0 after the usual scalings, also of Landsat: no temperatures, whatever the unit.
+#: Fill 0 after the usual scalings, also of Landsat: no temperatures, whatever the unit; and how
+#: near to one of them a number is the same.
+_GHOST = 5e-5
 _FILL_GHOSTS = (0.0, TUTORIAL_OFFSET, TWICE_OFFSET, 149.0, -FREEZING, TUTORIAL_OFFSET - FREEZING)
 
 
@@ -177,10 +179,10 @@ def _telling(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the numbers to decide from: neither fill nor its ghosts."""
     # Below absolute zero in any unit, or the largest 16-bit number and beyond: undeclared fill.
     numbers = values[(values > -FREEZING) & (values < 65535)]
+    least, most = numbers.min(initial=np.inf), numbers.max(initial=-np.inf)
     for value in _FILL_GHOSTS:
-        ghost = np.abs(numbers - value) < 5e-5
-        if ghost.any():
-            numbers = numbers[~ghost]
+        if least - _GHOST < value < most + _GHOST:
+            numbers = numbers[np.abs(numbers - value) >= _GHOST]
     return numbers
 
 
