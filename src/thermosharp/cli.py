@@ -73,7 +73,7 @@ def main() -> None:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        err.print("[bold red]error[/] The disk is full: what there is to say could not be written.")
+        err.print("[bold red]error[/] The disk is full where output goes: free some space")
         sys.exit(1)
 
 

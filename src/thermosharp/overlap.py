@@ -70,9 +70,20 @@ class Under(NamedTuple):
 
     def matrix(self, fine: int) -> "csr_array":
         """Give the shares of each of some fine pixels, ``(coarse, fine)``."""
-        row, place = self.share.nonzero()
-        entries = self.share[row, place], (row, self.cells[row, place])
-        return scipy.sparse.csr_array(entries, shape=(len(self.cells), fine))
+        shares, places = self._entries()
+        return scipy.sparse.csr_array((shares, places), shape=(len(self.cells), fine))
+
+    def dense(self, fine: int) -> Array:
+        """Do the same, float32 and zeros written out: best where pixels are few."""
+        matrix = np.zeros((len(self.cells), fine), np.float32)
+        shares, places = self._entries()
+        matrix[places] = shares
+        return matrix
+
+    def _entries(self) -> tuple[Array, tuple[Array, Array]]:
+        """List the shares, and the coarse and fine pixel of each."""
+        coarse, place = self.share.nonzero()
+        return self.share[coarse, place], (coarse, self.cells[coarse, place])
 
 
 class Overlap(Protocol):

@@ -117,7 +117,7 @@ def score(
 
 def rmse(estimate: Array, truth: Array) -> float:
     """Root mean square difference of two images where both are known; NaN where nowhere."""
-    error = (estimate - truth).astype(np.float64)
+    error = estimate.astype(np.float64) - truth
     return math.sqrt(mean(error[np.isfinite(error)] ** 2))
 
 

@@ -169,7 +169,10 @@ class Detail(Sharpener):
             planes = land.features(squares=squares), land.components
             features, components = (self._means(overlap, each, blur) for each in planes)
             return features / length, components / self._length
-        weights = [share.toarray().astype(np.float32) for share in overlap.shares]
+        weights = [
+            under.dense(len(centres))
+            for under, centres in zip(overlap.under, overlap.centres, strict=True)
+        ]
         share = np.maximum(np.multiply.outer(*(each.sum(1) for each in weights)), 1e-6)
         if blur:
             sizes = [each.shape[1] for each in weights]
