@@ -55,10 +55,13 @@ class Under(NamedTuple):
         Fine pixels; where a coarse one lies over fewer than most do, any.
     share : float64 (coarse, most)
         Share of the coarse pixel that lies in them; 0 in those it does not lie over.
+    size : int
+        Fine pixels along the axis.
     """
 
     cells: Array
     share: Array
+    size: int
 
     def total(self, fine: Array) -> Array:
         """Sum values ``(fine, ...)`` by their shares of each coarse pixel, ``(coarse, ...)``."""
@@ -68,14 +71,13 @@ class Under(NamedTuple):
             total += fine[cell] * share.reshape(-1, *[1] * (fine.ndim - 1))
         return total
 
-    def matrix(self, fine: int) -> "csr_array":
-        """Give the shares of each of some fine pixels, ``(coarse, fine)``."""
-        shares, places = self._entries()
-        return scipy.sparse.csr_array((shares, places), shape=(len(self.cells), fine))
+    def matrix(self) -> "csr_array":
+        """Give the shares of each fine pixel, ``(coarse, fine)``."""
+        return scipy.sparse.csr_array(self._entries(), shape=(len(self.cells), self.size))
 
-    def dense(self, fine: int) -> Array:
+    def dense(self) -> Array:
         """Do the same, float32 and zeros written out: best where pixels are few."""
-        matrix = np.zeros((len(self.cells), fine), np.float32)
+        matrix = np.zeros((len(self.cells), self.size), np.float32)
         shares, places = self._entries()
         matrix[places] = shares
         return matrix
@@ -137,11 +139,8 @@ class SeparableOverlap:
     @cached_property
     def shares(self) -> "tuple[csr_array, csr_array]":
         """The two matrices, sparse: ``(coarse y, fine y)`` and ``(coarse x, fine x)``."""
-        y, x = (
-            under.matrix(len(centres))
-            for under, centres in zip(self.under, self.centres, strict=True)
-        )
-        return y, x
+        y, x = self.under
+        return y.matrix(), x.matrix()
 
     def adjoint(self, coarse: Array) -> Array:
         """Give each fine pixel the coarse values by its share in them."""
@@ -295,7 +294,7 @@ def _under(start: float, step: float, coarse: int, fine: int) -> Under:
     cells = first[:, None] + np.arange(most)
     length = np.minimum(high[:, None], cells + 1) - np.maximum(low[:, None], cells)
     share = np.where((cells >= 0) & (cells < fine), np.maximum(length, 0) / abs(step), 0)
-    return Under(np.clip(cells, 0, fine - 1), share)
+    return Under(np.clip(cells, 0, fine - 1), share, fine)
 
 
 def _axis(centres: Array, width: float, size: int) -> Axis:

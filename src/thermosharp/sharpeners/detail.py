@@ -169,10 +169,7 @@ class Detail(Sharpener):
             planes = land.features(squares=squares), land.components
             features, components = (self._means(overlap, each, blur) for each in planes)
             return features / length, components / self._length
-        weights = [
-            under.dense(len(centres))
-            for under, centres in zip(overlap.under, overlap.centres, strict=True)
-        ]
+        weights = [under.dense() for under in overlap.under]
         share = np.maximum(np.multiply.outer(*(each.sum(1) for each in weights)), 1e-6)
         if blur:
             sizes = [each.shape[1] for each in weights]
