@@ -10,7 +10,8 @@ from odc.geo.geobox import GeoBox
 
 from thermosharp.grids import GridPair
 from thermosharp.radiometry import to_kelvin, to_radiance
-from thermosharp.scenes import PredictorStack, ThermalScene, grid_of, raster
+from thermosharp.rasters import grid_of, raster
+from thermosharp.scenes import PredictorStack, ThermalScene
 from thermosharp.writing.cog import cog_bytes
 
 UTM = "EPSG:32611"

@@ -10,7 +10,7 @@ import xarray as xr
 import thermosharp as ts
 from scenes_for_tests import geobox, known_scene, rmse
 from thermosharp.errors import MissingCRS, UnknownScale, UsageError
-from thermosharp.scenes import raster
+from thermosharp.rasters import raster
 
 BOX = geobox((6, 5), 70.0)
 

@@ -33,7 +33,7 @@ from thermosharp.errors import Refused, UsageError
 from thermosharp.findings import Finding, enforce
 from thermosharp.pairing import find_images
 from thermosharp.products.qc_content import disagreement
-from thermosharp.scenes import raster
+from thermosharp.rasters import raster
 from thermosharp.sharpeners import TsHARP
 from thermosharp.thresholds import Thresholds
 

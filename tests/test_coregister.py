@@ -17,7 +17,7 @@ from thermosharp.areagp import Footprint
 from thermosharp.coregister import moved, register, register_to_water
 from thermosharp.geodesy import metres
 from thermosharp.grids import GridPair
-from thermosharp.scenes import raster
+from thermosharp.rasters import raster
 from thermosharp.shiftblocks import SIDE, Blocks
 from thermosharp.shiftlikelihood import PRIORS, Sums
 from thermosharp.shiftpatches import patches, without_local_mean

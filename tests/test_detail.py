@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 from scenes_for_tests import geobox, known_scene, predictor_stack, rmse, smooth_noise, thermal_scene
 from thermosharp.grids import GridPair
 from thermosharp.radiometry import to_kelvin, to_radiance
-from thermosharp.scenes import raster
+from thermosharp.rasters import raster
 from thermosharp.sharpeners import Bicubic, Detail
 
 

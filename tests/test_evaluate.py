@@ -13,7 +13,7 @@ from thermosharp.errors import MissingBands, NoOverlap, ThermosharpError, TooFew
 from thermosharp.evaluation import PLAIN, SHIFTS, expected_rmse
 from thermosharp.grids import GridPair
 from thermosharp.radiometry import to_kelvin, to_radiance
-from thermosharp.scenes import raster
+from thermosharp.rasters import raster
 from thermosharp.scorecard import NOTE
 from thermosharp.sharpeners import DMS, METHODS, Bicubic, TsHARP, sharpen
 

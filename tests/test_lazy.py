@@ -15,7 +15,8 @@ from distributed import Client, LocalCluster
 import thermosharp as ts
 from scenes_for_tests import geobox, known_scene, predictor_stack
 from thermosharp.errors import FineTooCoarse, TooFewPixels, UsageError
-from thermosharp.scenes import PredictorStack, SharpenedScene, raster
+from thermosharp.rasters import raster
+from thermosharp.scenes import PredictorStack, SharpenedScene
 from thermosharp.sharpeners import METHODS
 from thermosharp.sharpeners.lazy import LazyScene, _blocks
 
@@ -238,7 +239,7 @@ from pathlib import Path
 import dask, dask.array as da, numpy as np
 import thermosharp as ts
 from scenes_for_tests import geobox
-from thermosharp.scenes import raster
+from thermosharp.rasters import raster
 
 def made(block_info=None):
     (b, _), (top, bottom), (left, right) = block_info[None]["array-location"]

@@ -12,9 +12,10 @@ from matplotlib.image import imread
 from odc.geo.geobox import GeoBox
 from rasterio.transform import Affine
 
+from thermosharp.rasters import raster
 from thermosharp.report.pixels import block_mean
 from thermosharp.report.quicklook import CLOSE_UP_PIXELS, MISSING, quicklook
-from thermosharp.scenes import Diagnostics, SharpenedScene, ThermalScene, raster
+from thermosharp.scenes import Diagnostics, SharpenedScene, ThermalScene
 from thermosharp.simulate.sensor import coarse_grid
 
 UTM = "EPSG:32611"

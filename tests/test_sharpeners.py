@@ -15,8 +15,8 @@ from thermosharp.forest import _binned
 from thermosharp.grids import GridPair
 from thermosharp.kernels.trees import MAX_BINS, grow_tree
 from thermosharp.radiometry import to_kelvin, to_radiance
+from thermosharp.rasters import raster
 from thermosharp.regression import LeafLinearForest
-from thermosharp.scenes import raster
 from thermosharp.sharpeners import DMS, METHODS, Bicubic, TsHARP, sharpen
 from thermosharp.sharpeners.dms import _drawn, homogeneity_weight
 from thermosharp.sharpeners.rehearsal import rehearse

@@ -13,7 +13,8 @@ from odc.geo.geobox import GeoBox
 from scenes_for_tests import known_scene
 from thermosharp import grids
 from thermosharp.errors import UsageError, WorkerLost
-from thermosharp.scenes import PredictorStack, raster
+from thermosharp.rasters import raster
+from thermosharp.scenes import PredictorStack
 from thermosharp.sharpeners import METHODS, make_sharpener
 from thermosharp.sharpeners.strips import Rows, over_threads
 from thermosharp.sharpeners.workers import Workers

@@ -20,7 +20,8 @@ from rio_cogeo import cog_validate
 
 from thermosharp.errors import UsageError, WriteFailed
 from thermosharp.findings import Finding
-from thermosharp.scenes import Diagnostics, SharpenedScene, ThermalScene, raster
+from thermosharp.rasters import raster
+from thermosharp.scenes import Diagnostics, SharpenedScene, ThermalScene
 from thermosharp.writing import (
     SUMMARY_COLUMNS,
     check_writable,

@@ -16,13 +16,8 @@ if TYPE_CHECKING:
     from thermosharp.errors import ThermosharpError
     from thermosharp.evaluation import evaluate
     from thermosharp.findings import Finding
-    from thermosharp.products import (
-        find_thermal,
-        open_predictors,
-        open_thermal,
-        predictors_from_array,
-        thermal_from_array,
-    )
+    from thermosharp.products import find_thermal, open_predictors, open_thermal
+    from thermosharp.products.arrays import predictors_from_array, thermal_from_array
     from thermosharp.registration import Registration
     from thermosharp.scenes import Diagnostics, PredictorStack, SharpenedScene, ThermalScene
     from thermosharp.scorecard import Evaluation
@@ -51,8 +46,8 @@ _HOMES = {
     "register": "coregister",
     "open_predictors": "products",
     "open_thermal": "products",
-    "predictors_from_array": "products",
-    "thermal_from_array": "products",
+    "predictors_from_array": "products.arrays",
+    "thermal_from_array": "products.arrays",
     "sharpen": "sharpeners",
     "sharpen_many": "workflow",
 }

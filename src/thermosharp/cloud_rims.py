@@ -1,6 +1,5 @@
 """What lies beside a cloud and may be part of it: its rim, and ground too cold to be ground."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,8 @@ import scipy
 from numpy.typing import NDArray
 
 from thermosharp.findings import Finding
-from thermosharp.scenes import ThermalScene, raster
+from thermosharp.rasters import Raster
+from thermosharp.scenes import ThermalScene
 from thermosharp.thresholds import Thresholds
 
 Mask = NDArray[np.bool_]
@@ -38,27 +38,28 @@ def distrust_rims(thermal: ThermalScene, thresholds: Thresholds) -> ThermalScene
         regression (``CLOUD_EDGE``). Blobs that touch a cloud and are colder than the median of
         land, or of water, by more than the threshold are not usable (``COLD_OUTLIERS``).
     """
-    if thermal.cloud is None or not thermal.product.upper().startswith("ECO"):
+    cloud = thermal.values("cloud")
+    if cloud is None or not thermal.product.upper().startswith("ECO"):
         return thermal
-    clouds = _without_specks(thermal.cloud.values)
+    clouds = _without_specks(cloud)
     if not clouds.any():
         return thermal
-    usable, margin = thermal.usable.values, round(thresholds.cloud_margin)
+    usable, margin = thermal.values("usable"), round(thresholds.cloud_margin)
     wide = (
         scipy.ndimage.binary_dilation(clouds, _ALL_ROUND, iterations=margin) if margin else clouds
     )
     rim = wide & usable
-    water = None if thermal.water is None else thermal.water.values
-    cold = too_cold(thermal.lst.values, usable, water, thresholds.cold_outlier)
+    water = thermal.values("water")
+    cold = too_cold(thermal.values("lst"), usable, water, thresholds.cold_outlier)
     leaking = cold & _touching(cold, wide)
     rim &= ~leaking
-    weight = np.ones(usable.shape) if thermal.weight is None else thermal.weight.values
+    given = thermal.values("weight")
+    weight = np.ones(usable.shape) if given is None else given
     weight = np.where(rim, np.minimum(weight, RIM_WEIGHT), weight) * (usable & ~leaking)
-    return replace(
-        thermal,
-        usable=raster(usable & ~leaking, thermal.geobox),
-        cloud=raster(thermal.cloud.values | leaking, thermal.geobox),
-        weight=raster(weight, thermal.geobox),
+    return thermal.replaced(
+        usable=Raster(usable & ~leaking, thermal.geobox),
+        cloud=Raster(cloud | leaking, thermal.geobox),
+        weight=Raster(weight, thermal.geobox),
         findings=(*thermal.findings, *_told(rim, leaking, margin, thresholds)),
     )
 

@@ -18,7 +18,7 @@ from thermosharp import kernels
 from thermosharp.grids import MIN_COVERAGE, GridPair, Strip
 from thermosharp.overlap import GeneralOverlap, SeparableOverlap, general_overlap
 from thermosharp.radiometry import to_kelvin, to_radiance
-from thermosharp.scenes import Window
+from thermosharp.rasters import Window
 from thermosharp.storage import release, zeros
 
 if TYPE_CHECKING:  # slow to import

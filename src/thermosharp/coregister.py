@@ -18,6 +18,7 @@ from odc.geo.geobox import GeoBox
 from thermosharp.findings import Finding
 from thermosharp.geodesy import metres, pixel_side
 from thermosharp.radiometry import to_kelvin, to_radiance
+from thermosharp.rasters import Raster
 from thermosharp.registration import (
     CONFIDENT,
     Registration,
@@ -26,7 +27,7 @@ from thermosharp.registration import (
     shifted,
     unknown,
 )
-from thermosharp.scenes import Predictors, PredictorStack, ThermalScene, raster
+from thermosharp.scenes import Predictors, PredictorStack, ThermalScene
 from thermosharp.shiftlikelihood import (
     LEAST_CHANCE,
     Peak,
@@ -120,10 +121,11 @@ def register_to_water(thermal: ThermalScene, *, move: bool = True) -> Registrati
     Registration
         Without findings where the image lies right, and where water does not tell.
     """
-    if thermal.water is None:
+    water = thermal.values("water")
+    if water is None:
         return Registration(thermal=thermal)
-    water = thermal.water.values
-    share = water[thermal.usable.values].mean() if thermal.usable.values.any() else 0.0
+    usable = thermal.values("usable")
+    share = water[usable].mean() if usable.any() else 0.0
     pixel = pixel_side(thermal.geobox)
     side = max(thermal.geobox.shape)
     factor = max(round(WATER_CELL / pixel), math.ceil(side / WATER_CELLS), 1)
@@ -131,7 +133,7 @@ def register_to_water(thermal: ThermalScene, *, move: bool = True) -> Registrati
     if not LEAST_WATER < share < 1 - LEAST_WATER or min(cells.geobox.shape) < LEAST_CELLS:
         return Registration(thermal=thermal)
     layer = PredictorStack(
-        name="water", data=raster(water[np.newaxis].astype(np.float32), thermal.geobox),
+        name="water", data=Raster(water[np.newaxis].astype(np.float32), thermal.geobox),
         bands=("water",),
     )  # fmt: skip
     reach = min(math.ceil(WATER_REACH / (pixel * factor)), min(cells.geobox.shape) // 3)
@@ -162,17 +164,18 @@ def _cells(thermal: ThermalScene, factor: int) -> ThermalScene:
     """Average a scene, in radiance, over blocks of which three quarters are usable."""
     rows, cols = (size // factor for size in thermal.geobox.shape)
     window = slice(0, rows * factor), slice(0, cols * factor)
-    usable = thermal.usable.values[window].reshape(rows, factor, cols, factor)
-    radiance = np.where(thermal.usable.values, to_radiance(thermal.lst.values), 0.0)[window]
+    usable = thermal.values("usable")
+    radiance = np.where(usable, to_radiance(thermal.values("lst")), 0.0)[window]
+    usable = usable[window].reshape(rows, factor, cols, factor)
     count = usable.sum((1, 3))
     enough = count >= 0.75 * factor**2
     mean = radiance.reshape(usable.shape).sum((1, 3)) / np.maximum(count, 1)
     grid = thermal.geobox[window].zoom_out(factor)
     return ThermalScene(
         name=thermal.name,
-        lst=raster(np.where(enough, to_kelvin(mean), np.nan), grid),
-        usable=raster(enough, grid),
-        observed=raster(enough, grid),
+        lst=Raster(np.where(enough, to_kelvin(mean), np.nan), grid),
+        usable=Raster(enough, grid),
+        observed=Raster(enough, grid),
     )
 
 
@@ -300,10 +303,8 @@ def moved(thermal: ThermalScene, shift: tuple[float, float]) -> ThermalScene:
     """Return a scene whose grid is moved by `shift` (rows, columns); no value changes."""
     grid = thermal.geobox
     there = GeoBox(grid.shape, grid.transform * Affine.translation(shift[1], shift[0]), grid.crs)
-    layers = ("lst", "usable", "observed", "cloud", "water", "weight", "lst_error")
-    placed: dict[str, Any] = {
-        name: raster(layer.values, there, **layer.attrs)
-        for name in layers
-        if (layer := getattr(thermal, name)) is not None
+    placed = {
+        name: Raster(layer.values, there, layer.attrs)
+        for name, layer in thermal.layers_held().items()
     }
-    return replace(thermal, **placed)
+    return thermal.replaced(**placed)

@@ -5,7 +5,7 @@ stands to the observed image as the observed image stands to the map that is wan
 the same land, the same predictors (Wald et al. 1997; Gao et al. 2012, section 3).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from affine import Affine
@@ -14,7 +14,8 @@ from odc.geo.geobox import GeoBox
 from thermosharp.errors import TooFewPixels
 from thermosharp.grids import GridPair
 from thermosharp.radiometry import to_kelvin, to_radiance
-from thermosharp.scenes import Predictors, PredictorStack, ThermalScene, raster
+from thermosharp.rasters import Raster
+from thermosharp.scenes import Predictors, PredictorStack, ThermalScene
 
 #: A predictor's mean over a coarse pixel counts where it is known on this share of it.
 MEAN_COVERAGE = 0.75
@@ -70,18 +71,18 @@ def degrade(
     box = degraded_geobox(thermal.geobox, pair.ratio, shift)
     up = GridPair(box, thermal.geobox)
     known = means.valid
-    radiance = np.where(known, to_radiance(thermal.lst.values), np.nan)
+    radiance = np.where(known, to_radiance(thermal.values("lst")), np.nan)
     lst = to_kelvin(up.aggregate(radiance, known))
     usable = up.coverage(known) >= DEGRADED_COVERAGE
     coarser = ThermalScene(
         name=thermal.name,
-        lst=raster(np.where(usable, lst, np.nan), box, units="K"),
-        usable=raster(usable, box),
-        observed=raster(up.coverage(thermal.observed.values) > 0, box),
+        lst=Raster(np.where(usable, lst, np.nan), box, {"units": "K"}),
+        usable=Raster(usable, box),
+        observed=Raster(up.coverage(thermal.values("observed")) > 0, box),
         acquired=thermal.acquired,
         product=thermal.product,
     )
-    return Degraded(coarser, means, replace(thermal, usable=raster(known, thermal.geobox)))
+    return Degraded(coarser, means, thermal.replaced(usable=Raster(known, thermal.geobox)))
 
 
 def aggregate_predictors(
@@ -91,10 +92,10 @@ def aggregate_predictors(
     rows, cols = predictors.geobox.shape
     whole = predictors.crop((slice(0, rows), slice(0, cols)))
     valid = whole.valid
-    shown = thermal.usable.values & (pair.coverage(valid) >= MEAN_COVERAGE)
-    means = np.stack([pair.aggregate(band, valid) for band in whole.data.values])
+    shown = thermal.values("usable") & (pair.coverage(valid) >= MEAN_COVERAGE)
+    means = np.stack([pair.aggregate(band, valid) for band in whole.values])
     data = np.where(shown, means, np.nan).astype(np.float32)
-    return replace(whole, data=raster(data, pair.coarse))
+    return whole.replaced(data=Raster(data, pair.coarse))
 
 
 def degraded_geobox(grid: GeoBox, ratio: float, shift: tuple[float, float]) -> GeoBox:

@@ -16,7 +16,8 @@ from thermosharp.degrade import Degraded, degrade
 from thermosharp.errors import ThermosharpError, TooFewPixels
 from thermosharp.grids import GridPair, common_window, even_parts, strips_of
 from thermosharp.radiometry import to_kelvin, to_radiance
-from thermosharp.scenes import Predictors, PredictorStack, SharpenedScene, ThermalScene, Window
+from thermosharp.rasters import Window
+from thermosharp.scenes import Predictors, PredictorStack, SharpenedScene, ThermalScene
 from thermosharp.scorecard import Evaluation, MethodScores
 from thermosharp.scores import Scores, rmse, score
 from thermosharp.sharpeners import METHODS, Bicubic, Sharpener, make_sharpener
@@ -252,7 +253,7 @@ def one_scale_up(
         recovered = _recover(method, [trial])
     except ThermosharpError:
         return None
-    return rmse(np.where(trial.scored, recovered.lst[0], np.nan), trial.up.truth.lst.values)
+    return rmse(np.where(trial.scored, recovered.lst[0], np.nan), trial.up.truth.values("lst"))
 
 
 def _best_part(
@@ -263,7 +264,7 @@ def _best_part(
     for window in even_parts(thermal.geobox.shape, (ENOUGH_DEGRADED, ENOUGH_DEGRADED)):
         under = common_window(predictors.geobox, thermal.geobox[window])
         if under is not None:
-            parts.append((int(thermal.usable.values[window].sum()), window, under))
+            parts.append((int(thermal.values("usable")[window].sum()), window, under))
     _, window, under = max(parts, key=lambda part: part[0])
     return thermal.crop(window), predictors.crop(under)
 
@@ -324,11 +325,11 @@ def _trial(
 ) -> Trial:
     up = degrade(thermal, predictors, pair=pair, shift=shift)
     over = GridPair(up.thermal.geobox, thermal.geobox)
-    usable, inner = up.thermal.usable.values, np.zeros(up.thermal.geobox.shape, bool)
+    usable, inner = up.thermal.values("usable"), np.zeros(up.thermal.geobox.shape, bool)
     inner[1:-1, 1:-1] = usable[1:-1, 1:-1]
-    scored = up.truth.usable.values & over.lookup(inner, False)
+    scored = up.truth.values("usable") & over.lookup(inner, False)
     if scored.sum() < ENOUGH_SCORED:
-        scored = up.truth.usable.values & over.lookup(usable, False)
+        scored = up.truth.values("usable") & over.lookup(usable, False)
     return Trial(up, over, scored)
 
 
@@ -343,13 +344,14 @@ def _recover(method: Sharpener, trials: Sequence[Trial], *, conserve: bool = Tru
     answers = []
     for trial in trials:
         sharp = method.fresh().sharpen(trial.up.thermal, trial.up.predictors, conserve=conserve)
-        lst = sharp.lst.values.astype(np.float64)
+        lst = sharp.values("lst").astype(np.float64)
         empty = float((~np.isfinite(lst[trial.scored])).mean()) if trial.scored.any() else 0.0
         if empty > MAX_EMPTY:
             raise TooFewPixels(
                 f"{method.name} gave no temperature for {empty:.0%} of the pixels to compare"
             )
-        sigma = None if sharp.uncertainty is None else sharp.uncertainty.values[None]
+        deviation = sharp.values("uncertainty")
+        sigma = None if deviation is None else deviation[None]
         answers.append(Answer(lst[None], sigma, _inconsistency(sharp, trial)))
     return _joined(answers)
 
@@ -366,9 +368,9 @@ def _joined(answers: Sequence[Answer]) -> Answer:
 
 def _inconsistency(sharp: SharpenedScene, trial: Trial) -> float | None:
     """Largest difference, K, of the area means from the degraded LST where both are complete."""
-    radiance = to_radiance(sharp.lst.values.astype(np.float64))
-    held = trial.up.thermal.usable.values & (trial.pair.coverage(np.isfinite(radiance)) == 1)
-    gap = to_kelvin(trial.pair.aggregate(radiance)) - trial.up.thermal.lst.values
+    radiance = to_radiance(sharp.values("lst").astype(np.float64))
+    held = trial.up.thermal.values("usable") & (trial.pair.coverage(np.isfinite(radiance)) == 1)
+    gap = to_kelvin(trial.pair.aggregate(radiance)) - trial.up.thermal.values("lst")
     return float(np.abs(gap[held]).max()) if held.any() else None
 
 
@@ -393,7 +395,7 @@ def _ranked(
 
 
 def _scores(answer: Answer, trials: Sequence[Trial], scored: Array, ratio: float) -> Scores:
-    truth = np.stack([trial.up.truth.lst.values for trial in trials])
+    truth = np.stack([trial.up.truth.values("lst") for trial in trials])
     masked = np.where(scored, answer.lst, np.nan)
     return score(masked, truth, ratio=ratio, uncertainty=answer.uncertainty)
 

@@ -15,7 +15,7 @@ from rasterio.features import geometry_mask
 
 from thermosharp.errors import UsageError
 from thermosharp.overlap import to_pixels
-from thermosharp.scenes import Window
+from thermosharp.rasters import Window
 
 #: Degrees round a grid within which an area is looked at.
 NEAR = 0.5

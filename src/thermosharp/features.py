@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thermosharp import kernels
-from thermosharp.scenes import Predictors, Window
+from thermosharp.rasters import Window
+from thermosharp.scenes import Predictors
 from thermosharp.threads import in_threads
 
 Array = NDArray[Any]
@@ -155,14 +156,14 @@ def sample(predictors: Predictors) -> Array:
     parts = []
     for top in tops:
         strip = predictors.crop((slice(int(top), int(top) + height), slice(0, cols)))
-        values, valid = strip.data.values, strip.valid
+        values, valid = strip.values, strip.valid
         # Most strips are whole, and all pixels are quicker to copy than those of a mask.
         complete = valid.all()
         parts.append(values.reshape(len(values), -1).copy() if complete else values[:, valid])
         strip.release()
     if not sum(part.shape[1] for part in parts):  # only what lies between the strips is known
         whole = predictors.crop((slice(0, rows), slice(0, cols)))
-        parts = [whole.data.values[:, whole.valid]]
+        parts = [whole.values[:, whole.valid]]
     return np.ascontiguousarray(np.concatenate(parts, axis=1), dtype=np.float32)
 
 
@@ -203,7 +204,7 @@ class Land:
             for part, outer in zip(window, around, strict=True)
         )
         stack = predictors.crop(around)
-        data, valid = np.ascontiguousarray(stack.data.values, np.float32), stack.valid
+        data, valid = np.ascontiguousarray(stack.values, np.float32), stack.valid
         c = channels_
         planes = kernels.filters.channels(
             data, valid, c.pairs, c.low, c.high, c.mean, c.unit, SATURATION

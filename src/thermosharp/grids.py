@@ -18,7 +18,7 @@ from odc.geo.geobox import GeoBox
 
 from thermosharp.errors import FineTooCoarse, NoOverlap
 from thermosharp.overlap import Overlap, overlap_of, spline_coefficients, to_pixels
-from thermosharp.scenes import Window
+from thermosharp.rasters import Window
 
 Array = NDArray[Any]
 

@@ -69,7 +69,7 @@ def sharpen_scene(job: SceneJob, about: dict[str, Any]) -> Outcome:
     registration = trusted.registration and trusted.registration.to_dict()
     del predictors, trusted  # the most there is in memory, and writing takes some of its own
     stages = {**seconds, **sharp.diagnostics.seconds}
-    sharp = replace(sharp, diagnostics=replace(sharp.diagnostics, seconds=stages))
+    sharp = sharp.replaced(diagnostics=replace(sharp.diagnostics, seconds=stages))
     sharp = place(sharp, pair.image.geobox, pair.coarse, options.extent)
     row = {
         **summary_row(sharp),
@@ -110,7 +110,7 @@ def _sharpened(
             trusted.thermal, trusted.predictors, box=trusted.box, spread=spread
         )  # fmt: skip
         sharp = vet_result(sharp, trusted, limits, force=force)
-        stated = None if sharp.uncertainty is None else sharp.uncertainty.values
+        stated = sharp.values("uncertainty")
         return sharp, and_stated(measured(), stated)
 
 
@@ -145,15 +145,16 @@ def _warm_up(options: SharpenOptions) -> None:
 
 def _why_skipped(pair: ScenePair, least: float) -> str:
     thermal = pair.thermal
-    if not thermal.observed.values.any():
+    observed = thermal.values("observed")
+    if not observed.any():
         return "the swath saw nothing in the area"
     reason = (
         f"{pair.usable_fraction:.0%} of what the swath saw in the area is usable, "
         f"less than --min-usable {least:g}"
     )
-    if thermal.cloud is not None and thermal.cloud.values.any():
-        cloudy = (thermal.cloud.values & thermal.observed.values).sum()
-        reason += f"; {cloudy / thermal.observed.values.sum():.0%} is cloudy"
+    cloud = thermal.values("cloud")
+    if cloud is not None and cloud.any():
+        reason += f"; {(cloud & observed).sum() / observed.sum():.0%} is cloudy"
     return reason
 
 

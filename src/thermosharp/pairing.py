@@ -17,7 +17,8 @@ from thermosharp.products import date_gap, find_predictors, find_thermal, neares
 from thermosharp.products.images import ImageWindow, PredictorImage
 from thermosharp.products.options import ThermalOptions
 from thermosharp.products.thermal import is_own_output, read_thermal
-from thermosharp.scenes import PredictorStack, ThermalScene, Window
+from thermosharp.rasters import Window
+from thermosharp.scenes import PredictorStack, ThermalScene
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +126,7 @@ def open_pair(
     scene = distrust_rims(read_thermal(path, thermal), thermal.thresholds)
     if register:
         found = register_to_water(scene)
-        scene = replace(found.thermal, findings=(*found.thermal.findings, *found.findings))
+        scene = found.thermal.replaced(findings=(*found.thermal.findings, *found.findings))
     image = nearest(images, scene.acquired, over=part_under(scene.geobox, extent))
     findings = (
         date_gap(scene.acquired, image.acquired),

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
@@ -12,7 +11,8 @@ from thermosharp.errors import NoOverlap, OutputTooLarge
 from thermosharp.extents import Extent, lattice_over
 from thermosharp.findings import Finding
 from thermosharp.grids import common_window, in_degrees, shared_window, strips_of
-from thermosharp.scenes import SharpenedScene, ThermalScene, Window, raster
+from thermosharp.rasters import Raster, Window
+from thermosharp.scenes import SharpenedScene, ThermalScene
 from thermosharp.storage import empty, release
 
 #: Largest output that is put together in memory.
@@ -127,25 +127,25 @@ def place(sharp: SharpenedScene, fine: GeoBox, coarse: GeoBox, extent: Extent) -
         return sharp
     target = output_geobox(fine, coarse, extent)
 
-    def put(layer: xr.DataArray) -> xr.DataArray:
-        image = empty(target.shape, layer.dtype)
+    def put(values: NDArray[Any]) -> Raster:
+        image = empty(target.shape, values.dtype)
         for rows in strips_of(target.shape):
             strip = target[rows, :]
-            part = _pasted(layer.values, sharp.geobox, strip)
+            part = _pasted(values, sharp.geobox, strip)
             if extent.cut:
                 part[~extent.inside(strip)] = np.nan
             image[rows] = part
             release(image)
-            release(layer.values)
-        return raster(image, target, **layer.attrs)
+            release(values)
+        return Raster(image, target, {"units": "K"})
 
-    lst = put(sharp.lst)
+    lst = put(sharp.values("lst"))
     written = int(sum(np.isfinite(lst.values[rows]).sum() for rows in strips_of(target.shape)))
     release(lst.values)
-    return replace(
-        sharp,
+    deviation = sharp.values("uncertainty")
+    return sharp.replaced(
         lst=lst,
-        uncertainty=None if sharp.uncertainty is None else put(sharp.uncertainty),
+        uncertainty=None if deviation is None else put(deviation),
         diagnostics=replace(sharp.diagnostics, fine_written=written),
     )
 

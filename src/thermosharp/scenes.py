@@ -1,75 +1,37 @@
 """The nouns of thermosharp: what goes in, what comes out.
 
-Rasters are :class:`xarray.DataArray` with an ``.odc.geobox``; dimensions are ``(y, x)`` or
-``(band, y, x)`` under whatever names the CRS gives them. Scenes are frozen: every step returns
-a new one.
+Rasters are :class:`xarray.DataArray` with an ``.odc.geobox`` for who looks at them; dimensions are
+``(y, x)`` or ``(band, y, x)`` under whatever names the CRS gives them. What works on scenes takes
+the bare arrays (``values``). Scenes are frozen: every step returns a new one.
 """
 
-from collections.abc import Hashable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from odc.geo.xr import xr_coords
 
 from thermosharp.findings import Finding
+from thermosharp.rasters import (
+    Layer,
+    Layered,
+    OptionalLayer,
+    Raster,
+    Window,
+    grid_of,
+    is_lazy,
+    under,
+)
 from thermosharp.storage import empty, in_file, release
 
 if TYPE_CHECKING:
+    import xarray as xr
     from matplotlib.figure import Figure
-
-Window = tuple[slice, slice]
-
-
-def raster(values: NDArray[Any], geobox: GeoBox, **attrs: Any) -> xr.DataArray:
-    """Wrap an array ``(y, x)`` or ``(band, y, x)`` lying on `geobox` as a DataArray."""
-    dims = ("band", *geobox.dimensions)[-values.ndim :]
-    return _wrapped(values, dims, _coordinates(geobox), attrs)
-
-
-def grid_of(array: xr.DataArray) -> GeoBox:
-    """Return the grid an array lies on.
-
-    Of its coordinates alone: the accessor and its array hold on to each other, and large layers
-    would stay until the garbage collector comes.
-    """
-    none = np.broadcast_to(np.float32(0), array.shape)
-    geobox: GeoBox = _wrapped(none, array.dims, array.coords, array.attrs).odc.geobox
-    return geobox
-
-
-def _wrapped(values: Any, dims: Any, coords: Any, attrs: Mapping[Any, Any]) -> xr.DataArray:
-    """Make a DataArray of an array as it is.
-
-    Of a bare one xarray would want to know whether it is Dask's, and import all of Dask for that: a
-    tenth of the time of a small run.
-    """
-    return xr.DataArray(xr.Variable(dims, values, fastpath=True), coords, dims, attrs=attrs)
-
-
-def _coordinates(geobox: GeoBox) -> xr.Coordinates | Mapping[Any, xr.DataArray]:
-    """Return what `xr_coords` does, made as :func:`_wrapped` makes arrays."""
-    if not geobox.axis_aligned or geobox.crs is None:
-        return xr_coords(geobox)
-    crs = geobox.crs
-    coords: dict[Hashable, xr.Variable] = {}
-    for name, axis in geobox.coordinates.items():
-        about = {"units": axis.units, "resolution": axis.resolution, "crs": str(crs)}
-        coords[name] = xr.IndexVariable(  # type: ignore[no-untyped-call]
-            (name,), axis.values, about, fastpath=True
-        )
-    # What netCDF files call a grid mapping: CF conventions, appendix F, and GDAL's GeoTransform.
-    transform = (f"{number:.24f}".rstrip("0").rstrip(".") for number in geobox.affine.to_gdal())
-    mapping = {"spatial_ref": crs.wkt, **crs.proj.to_cf(), "GeoTransform": " ".join(transform)}
-    code = np.asarray(crs.epsg or 0, np.int32)
-    coords["spatial_ref"] = xr.Variable((), code, mapping, fastpath=True)
-    return xr.Coordinates(coords)
 
 
 def empty_layers(bands: int, rows: int, cols: int) -> NDArray[np.float32]:
@@ -82,7 +44,7 @@ def empty_layers(bands: int, rows: int, cols: int) -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThermalScene:
+class ThermalScene(Layered):
     """One thermal image on its own, coarse grid.
 
     Attributes
@@ -113,13 +75,13 @@ class ThermalScene:
     """
 
     name: str
-    lst: xr.DataArray
-    usable: xr.DataArray
-    observed: xr.DataArray
-    cloud: xr.DataArray | None = None
-    water: xr.DataArray | None = None
-    weight: xr.DataArray | None = None
-    lst_error: xr.DataArray | None = None
+    lst: Layer = Layer()
+    usable: Layer = Layer()
+    observed: Layer = Layer()
+    cloud: OptionalLayer = OptionalLayer()
+    water: OptionalLayer = OptionalLayer()
+    weight: OptionalLayer = OptionalLayer()
+    lst_error: OptionalLayer = OptionalLayer()
     acquired: datetime | date | None = None
     product: str = "unknown"
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -128,13 +90,28 @@ class ThermalScene:
     @cached_property
     def geobox(self) -> GeoBox:
         """The coarse grid."""
-        return grid_of(self.lst)
+        return grid_of(self.held("lst"))
+
+    @overload
+    def values(self, layer: Literal["lst", "usable", "observed"]) -> NDArray[Any]: ...
+    @overload
+    def values(
+        self, layer: Literal["cloud", "water", "weight", "lst_error"]
+    ) -> NDArray[Any] | None: ...
+    def values(self, layer: str) -> NDArray[Any] | None:
+        """Return the bare array ``(y, x)`` of a layer; None where there is no such layer."""
+        return self._bare(layer)
 
     @property
-    def usable_lst(self) -> xr.DataArray:
+    def usable_kelvin(self) -> Raster:
         """`lst` of the usable pixels, NaN elsewhere."""
-        kelvin = np.where(self.usable.values, self.lst.values, np.nan)
-        return raster(kelvin, self.geobox, units="K")
+        kelvin = np.where(self.values("usable"), self.values("lst"), np.nan)
+        return Raster(kelvin, self.geobox, {"units": "K"})
+
+    @property
+    def usable_lst(self) -> "xr.DataArray":
+        """`lst` of the usable pixels, NaN elsewhere."""
+        return self.usable_kelvin.to_xarray()
 
     def _repr_html_(self) -> str:
         from thermosharp.report.notebook import thermal_html
@@ -143,28 +120,26 @@ class ThermalScene:
 
     def crop(self, window: Window) -> "ThermalScene":
         """Return the part of the scene under a window ``(rows, columns)`` of slices."""
-        layers = ("lst", "usable", "observed", "cloud", "water", "weight", "lst_error")
-        cropped = {
-            name: layer[window] for name in layers if (layer := getattr(self, name)) is not None
-        }
-        return replace(self, **cropped)
+        cropped = {name: under(layer, window) for name, layer in self.layers_held().items()}
+        return self.replaced(**cropped)
 
     def compute(self) -> "ThermalScene":
         """Return the scene with layers that are Dask-backed computed, all at once."""
         from dask import compute  # type: ignore[attr-defined]
 
-        names = ("lst", "usable", "observed", "cloud", "water", "weight", "lst_error")
-        (layers,) = compute({name: getattr(self, name) for name in names})
-        return replace(self, **layers)
+        (layers,) = compute(self.layers_held())
+        return self.replaced(**layers)
 
     def usable_fraction(self, area: NDArray[np.bool_] | None = None) -> float:
         """Usable share of what the swath saw, inside `area` ``(y, x)`` if one is given.
 
         Fill outside the swath does not count against a scene. 0 where the swath saw nothing.
         """
-        observed = self.observed.values if area is None else self.observed.values & area
+        observed = self.values("observed")
+        if area is not None:
+            observed = observed & area
         seen = int(observed.sum())
-        return float((self.usable.values & observed).sum() / seen) if seen else 0.0
+        return float((self.values("usable") & observed).sum() / seen) if seen else 0.0
 
 
 class Predictors(Protocol):
@@ -192,7 +167,7 @@ class Predictors(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictorStack:
+class PredictorStack(Layered):
     """Fine-scale layers that temperature may follow, all on one grid.
 
     Attributes
@@ -210,7 +185,7 @@ class PredictorStack:
     """
 
     name: str
-    data: xr.DataArray
+    data: Layer = Layer()
     bands: tuple[str, ...]
     acquired: datetime | date | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -219,12 +194,22 @@ class PredictorStack:
     @cached_property
     def geobox(self) -> GeoBox:
         """The fine grid."""
-        return grid_of(self.data)
+        return grid_of(self.held("data"))
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """The bare array ``(band, y, x)``."""
+        return self.held("data").values
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether the layers are computed when they are asked for (Dask)."""
+        return is_lazy(self.held("data"))
 
     @property
     def valid(self) -> NDArray[np.bool_]:
         """Pixels ``(y, x)`` where every layer has a value."""
-        values = self.data.values
+        values = self.values
         finite: NDArray[np.bool_] = np.isfinite(values[0])
         for layer in values[1:]:  # one at a time: a layer stays in the cache
             finite &= np.isfinite(layer)
@@ -242,18 +227,18 @@ class PredictorStack:
         and lie in a file are; of layers that are computed when asked for (Dask) nothing is
         computed.
         """
-        part = self.data[(slice(None), *window)]
-        whole = part.shape[2] == self.data.shape[2]
-        if part.chunks is None and in_file(part.values) and not whole:
+        part = under(self.held("data"), window)
+        whole = part.shape[2] == self.held("data").shape[2]
+        if not is_lazy(part) and in_file(part.values) and not whole:
             copied = np.array(part.values, order="C")
             release(part.values)
-            part = _wrapped(copied, part.dims, part.coords, part.attrs)
-        return replace(self, data=part)
+            part = Raster(copied, grid_of(part), part.attrs)
+        return self.replaced(data=part)
 
     def release(self) -> None:
         """Let go of the memory that layers in a file hold; nothing is lost."""
-        if self.data.chunks is None:
-            release(self.data.values)
+        if not self.is_lazy:
+            release(self.values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,7 +284,7 @@ class Diagnostics:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SharpenedScene:
+class SharpenedScene(Layered):
     """A thermal image at the predictors' scale.
 
     Attributes
@@ -327,9 +312,9 @@ class SharpenedScene:
     """
 
     name: str
-    lst: xr.DataArray
-    residual: xr.DataArray
-    uncertainty: xr.DataArray | None
+    lst: Layer = Layer()
+    residual: Layer = Layer()
+    uncertainty: OptionalLayer = OptionalLayer()
     thermal: ThermalScene
     method: str
     settings: Mapping[str, Any]
@@ -340,7 +325,15 @@ class SharpenedScene:
     @cached_property
     def geobox(self) -> GeoBox:
         """The fine grid."""
-        return grid_of(self.lst)
+        return grid_of(self.held("lst"))
+
+    @overload
+    def values(self, layer: Literal["lst", "residual"]) -> NDArray[Any]: ...
+    @overload
+    def values(self, layer: Literal["uncertainty"]) -> NDArray[Any] | None: ...
+    def values(self, layer: str) -> NDArray[Any] | None:
+        """Return the bare array of a layer; None where there is no such layer."""
+        return self._bare(layer)
 
     def plot(self, *, celsius: bool = False, limits: tuple[float, float] | None = None) -> "Figure":
         """Draw the scene before and after; see :func:`thermosharp.report.quicklook.quicklook`."""

@@ -13,7 +13,8 @@ from thermosharp.features import INDEX_PAIRS
 from thermosharp.grids import common_window
 from thermosharp.overlap import Overlap, overlap_of
 from thermosharp.radiometry import to_radiance
-from thermosharp.scenes import Predictors, PredictorStack, ThermalScene, Window
+from thermosharp.rasters import Window
+from thermosharp.scenes import Predictors, PredictorStack, ThermalScene
 from thermosharp.threads import in_threads
 
 Array = NDArray[Any]
@@ -145,8 +146,8 @@ def patches(
     whole : bool
         Take all of a large scene too.
     """
-    usable = thermal.usable.values
-    radiance = np.where(usable, to_radiance(thermal.lst.values), 0.0)
+    usable = thermal.values("usable")
+    radiance = np.where(usable, to_radiance(thermal.values("lst")), 0.0)
     pattern = without_local_mean(radiance, usable, NEIGHBOURHOOD)
     spread = 1.4826 * np.median(np.abs(pattern[usable])) if usable.any() else 0.0
     if spread == 0:
@@ -210,7 +211,7 @@ def _patch(
 
 def _channels(crop: PredictorStack, valid: Array) -> Array:
     """Bands and normalised differences ``(k, y, x)``, standardised, saturating; 0 if not valid."""
-    names, data = list(crop.bands), np.where(valid, crop.data.values, 0).astype(np.float32)
+    names, data = list(crop.bands), np.where(valid, crop.values, 0).astype(np.float32)
     channels = list(data)
     for one, other in INDEX_PAIRS:
         if one in names and other in names:

@@ -1,6 +1,6 @@
 """A pair of images is looked at before it is sharpened, and the result after it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from thermosharp.checks import check_predictors, check_result, check_thermal
 from thermosharp.coregister import register as find_place
@@ -90,4 +90,4 @@ def vet_result(
         The result cannot be right, and its code is not in `force`.
     """
     noticed = enforce(check_result(sharp, thresholds, box=vetted.box), force)
-    return replace(sharp, findings=(*vetted.thermal.findings, *vetted.findings, *noticed))
+    return sharp.replaced(findings=(*vetted.thermal.findings, *vetted.findings, *noticed))

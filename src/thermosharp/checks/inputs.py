@@ -80,9 +80,9 @@ def _name(record: Any) -> Iterator[Finding]:
 
 
 def _without_lst(thermal: ThermalScene) -> Iterator[Finding]:
-    without = thermal.observed.values & ~np.isfinite(thermal.lst.values)
-    if thermal.cloud is not None:
-        without &= ~thermal.cloud.values
+    without = thermal.values("observed") & ~np.isfinite(thermal.values("lst"))
+    if (cloud := thermal.values("cloud")) is not None:
+        without &= ~cloud
     count = int(without.sum())
     if count >= SOME:
         yield Finding(
@@ -136,9 +136,10 @@ def _off_lattice(corner: float, grid: GeoBox, axis: int) -> float:
 
 
 def _water(thermal: ThermalScene, thresholds: Thresholds) -> Iterator[Finding]:
-    if thermal.water is None or not thermal.observed.values.any():
+    water, observed = thermal.values("water"), thermal.values("observed")
+    if water is None or not observed.any():
         return
-    share = float(thermal.water.values[thermal.observed.values].mean())
+    share = float(water[observed].mean())
     if share > thresholds.mostly_water:
         yield Finding(
             "AREA_MOSTLY_WATER", "warning",
@@ -149,11 +150,11 @@ def _water(thermal: ThermalScene, thresholds: Thresholds) -> Iterator[Finding]:
 
 def _cold(thermal: ThermalScene, thresholds: Thresholds) -> Iterator[Finding]:
     """Tell of cold blobs where no mask knows of clouds; beside known ones they are left out."""
-    if thermal.cloud is not None:
+    if thermal.values("cloud") is not None:
         return
-    water = None if thermal.water is None else thermal.water.values
-    cold = too_cold(thermal.lst.values, thermal.usable.values, water, thresholds.cold_outlier)
-    share = float(cold.sum() / max(thermal.usable.values.sum(), 1))
+    water = thermal.values("water")
+    cold = too_cold(thermal.values("lst"), thermal.values("usable"), water, thresholds.cold_outlier)
+    share = float(cold.sum() / max(thermal.values("usable").sum(), 1))
     if share > thresholds.cold_share and cold.sum() > SOME:
         yield Finding(
             "COLD_OUTLIERS", "warning",

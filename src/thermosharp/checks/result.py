@@ -56,14 +56,14 @@ def _means(sharp: SharpenedScene, thresholds: Thresholds) -> Iterator[Finding]:
 
 
 def _range(sharp: SharpenedScene, thresholds: Thresholds) -> Iterator[Finding]:
-    observed = sharp.thermal.lst.values[sharp.thermal.usable.values]
+    observed = sharp.thermal.values("lst")[sharp.thermal.values("usable")]
     if not observed.size:
         return
     low = observed.min() - thresholds.range_margin
     high = observed.max() + thresholds.range_margin
     written, outside, least, most = 0, 0, np.inf, -np.inf
-    for rows in strips_of(sharp.lst.shape):  # the image may be larger than the memory
-        strip = sharp.lst.values[rows]
+    for rows in strips_of(sharp.geobox.shape):  # the image may be larger than the memory
+        strip = sharp.values("lst")[rows]
         part = strip[np.isfinite(strip)]
         written, outside = written + part.size, outside + int(((part < low) | (part > high)).sum())
         least, most = min(least, part.min(initial=np.inf)), max(most, part.max(initial=-np.inf))

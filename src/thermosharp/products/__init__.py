@@ -1,6 +1,8 @@
-"""Files to scenes: what each product means, never how it is fetched."""
+"""Files to scenes: what each product means, never how it is fetched.
 
-from thermosharp.products.arrays import predictors_from_array, thermal_from_array
+Scenes of arrays are made in :mod:`thermosharp.products.arrays`, which alone wants xarray.
+"""
+
 from thermosharp.products.predictors import (
     PredictorImage,
     date_gap,
@@ -18,6 +20,4 @@ __all__ = [
     "nearest",
     "open_predictors",
     "open_thermal",
-    "predictors_from_array",
-    "thermal_from_array",
 ]

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
+import odc.geo.xr  # noqa: F401 - lets DataArrays tell their grid
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
@@ -12,7 +13,8 @@ from thermosharp.errors import MissingCRS, UnknownScale, UsageError
 from thermosharp.products.bands import distinct, names_of
 from thermosharp.products.lst_rules import PLAUSIBLE_MEDIAN
 from thermosharp.products.lst_scale import PLAUSIBLE_PIXEL
-from thermosharp.scenes import PredictorStack, ThermalScene, raster
+from thermosharp.rasters import raster
+from thermosharp.scenes import PredictorStack, ThermalScene
 
 #: How files and programs write kelvin.
 _KELVIN = frozenset({"k", "kelvin", "kelvins", "degrees kelvin", "degree kelvin"})

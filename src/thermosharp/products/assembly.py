@@ -16,7 +16,8 @@ from thermosharp.products.lst_scale import ResolvedLst, packing_of, resolve_lst
 from thermosharp.products.options import ThermalOptions
 from thermosharp.products.quality import Companions, Masks, quality_ignored
 from thermosharp.products.raster import RasterInfo, inspect, masked, read
-from thermosharp.scenes import ThermalScene, raster
+from thermosharp.rasters import Raster
+from thermosharp.scenes import ThermalScene
 
 #: Dataset tags worth keeping: AppEEARS writes them for ECOSTRESS, we write the last one.
 _TAGS = ("orbit_correction_performed", "build_id", "orbit_number", "scene_id", "simulated")
@@ -96,8 +97,8 @@ def build_scene(
 ) -> ThermalScene:
     """Wrap arrays ``(y, x)`` on `geobox` as a scene, with the record of how it came about."""
 
-    def layer(values: NDArray[Any] | None, **attrs: Any) -> Any:
-        return None if values is None else raster(values, geobox, **attrs)
+    def layer(values: NDArray[Any] | None, **attrs: Any) -> Raster | None:
+        return None if values is None else Raster(values, geobox, attrs)
 
     counts = {
         "observed": int(masks.observed.sum()),
@@ -116,9 +117,11 @@ def build_scene(
     }
     return ThermalScene(
         name=options.name or path.stem,
-        lst=raster(resolved.kelvin, geobox, units="K", long_name="land surface temperature"),
-        usable=raster(masks.usable & np.isfinite(resolved.kelvin), geobox),
-        observed=raster(masks.observed, geobox),
+        lst=Raster(
+            resolved.kelvin, geobox, {"units": "K", "long_name": "land surface temperature"}
+        ),
+        usable=Raster(masks.usable & np.isfinite(resolved.kelvin), geobox),
+        observed=Raster(masks.observed, geobox),
         cloud=layer(masks.cloud),
         water=layer(masks.water),
         weight=layer(masks.weight),

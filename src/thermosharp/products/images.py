@@ -16,7 +16,8 @@ from thermosharp.products.bands import distinct
 from thermosharp.products.dates import day_of, gap
 from thermosharp.products.plans import Plan
 from thermosharp.rasterfiles import reusing
-from thermosharp.scenes import PredictorStack, Window, empty_layers, raster
+from thermosharp.rasters import Raster, Window
+from thermosharp.scenes import PredictorStack, empty_layers
 
 #: Days between thermal and fine image from which the surface may have changed, or surely has.
 LONG_GAP, VERY_LONG_GAP = 15, 45
@@ -124,7 +125,7 @@ class PredictorImage:
         told, *more = (image._provenance(plan) for image, plan in zip(images, plans, strict=True))
         return PredictorStack(
             name=self.name,
-            data=raster(values, self.geobox[window]),
+            data=Raster(values, self.geobox[window]),
             bands=distinct([name for plan in plans for name in plan.order]),
             acquired=self.acquired,
             provenance={**told, "more": more} if more else told,

@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from thermosharp.geodesy import pixel_side
 from thermosharp.products import raster, warp
 from thermosharp.products.raster import RasterInfo
-from thermosharp.scenes import Window
+from thermosharp.rasters import Window
 
 #: No layer holds numbers as large; programs fill with the largest of float32 or float64.
 HUGE = 1e30

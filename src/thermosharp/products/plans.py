@@ -13,7 +13,7 @@ from thermosharp.findings import Finding
 from thermosharp.headstart import ROWS
 from thermosharp.locations import remote
 from thermosharp.products.layers import Layer, Mask
-from thermosharp.scenes import Window
+from thermosharp.rasters import Window
 from thermosharp.storage import release
 from thermosharp.threads import in_threads
 

@@ -30,7 +30,7 @@ from thermosharp.errors import (
 from thermosharp.headstart import taken
 from thermosharp.locations import remote
 from thermosharp.rasterfiles import open_raster
-from thermosharp.scenes import Window
+from thermosharp.rasters import Window
 
 #: A band with one of these has no mask besides what its numbers, or the alpha band, say.
 _NO_MASK = frozenset({MaskFlags.all_valid, MaskFlags.nodata, MaskFlags.alpha})

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from thermosharp.findings import Finding
 from thermosharp.products.layers import HUGE, Band, Layer, Stored, grid_key
 from thermosharp.products.plans import apart
-from thermosharp.scenes import Window
+from thermosharp.rasters import Window
 from thermosharp.threads import in_threads
 
 #: Numbers programs fill with and no predictor holds.

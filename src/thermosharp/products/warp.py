@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from thermosharp.grids import common_window, pixel_ratio
 from thermosharp.overlap import overlap_of
-from thermosharp.scenes import Window
+from thermosharp.rasters import Window
 
 Method = Literal["average", "bilinear", "nearest"]
 Reader = Callable[[Window], NDArray[np.float32]]

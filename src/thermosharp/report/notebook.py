@@ -35,7 +35,7 @@ Shares = NDArray[np.floating]
 def thermal_html(scene: ThermalScene) -> str:
     """Show a thermal scene; grey where it is not usable."""
     step = step_for(scene.geobox, _SIDE)
-    usable = scene.usable_lst.values
+    usable = scene.usable_kelvin.values
     rows = [
         *_when(scene.acquired, scene.geobox),
         ("product", scene.product),
@@ -59,7 +59,7 @@ def predictors_html(stack: PredictorStack) -> str:
     ]
     natural = {"red", "green", "blue"} <= set(stack.bands)
     names = ("red", "green", "blue") if natural else (stack.bands[0],) * 3
-    layers = [block_mean(stack.data.values[stack.bands.index(name)], step) for name in names]
+    layers = [block_mean(stack.values[stack.bands.index(name)], step) for name in names]
     return _html("PredictorStack", stack.name, rows, [(_band_title(names), _stretched(layers))])
 
 
@@ -71,7 +71,7 @@ def sharpened_html(sharp: SharpenedScene) -> str:
         *_when(sharp.thermal.acquired, sharp.geobox),
         _size(sharp.geobox),
         ("method", sharp.method),
-        ("temperature", _range(sharp.lst.values)),
+        ("temperature", _range(sharp.values("lst"))),
         ("explained", "" if numbers.r2 is None else f"{numbers.r2:.0%} of the coarse variance"),
         ("area means kept to", f"{numbers.rmsd_after:.3f} K"),
         *_noticed(sharp.findings),

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
-import xarray as xr
 from odc.geo.geobox import GeoBox
 
+from thermosharp.rasters import Raster
 from thermosharp.report.pixels import (
     block_mean,
     coarsened,
@@ -15,7 +15,7 @@ from thermosharp.report.pixels import (
     robust_limits,
     step_for,
 )
-from thermosharp.scenes import SharpenedScene, grid_of, raster
+from thermosharp.scenes import SharpenedScene
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Picture:
     Attributes
     ----------
     name : str
-    observed, sharpened : DataArray (y, x)
+    observed, sharpened : Raster (y, x)
         Kelvin on one grid; the coarse pixels are the blocks that they are. NaN where unknown:
         clouds have a temperature too, but not the land's.
     coarse, fine : float
@@ -36,8 +36,8 @@ class Picture:
     """
 
     name: str
-    observed: xr.DataArray
-    sharpened: xr.DataArray
+    observed: Raster
+    sharpened: Raster
     coarse: float
     fine: float
     acquired: date | None
@@ -46,7 +46,7 @@ class Picture:
     @property
     def grid(self) -> GeoBox:
         """The grid that both lie on."""
-        return grid_of(self.sharpened)
+        return self.sharpened.geobox
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -69,12 +69,14 @@ def centre(geobox: GeoBox) -> tuple[float, float]:
 def picture_of(sharp: SharpenedScene, most: int) -> Picture:
     """Return what is drawn of a scene, no side longer than `most` pixels."""
     step = step_for(sharp.geobox, most)
-    values = sharp.lst.values if step == 1 else block_mean(sharp.lst.values, step)
+    values = sharp.values("lst")
+    if step > 1:
+        values = block_mean(values, step)
     grid = coarsened(sharp.geobox, step)
     return Picture(
         name=sharp.name,
-        observed=on_grid(sharp.thermal.usable_lst, grid),
-        sharpened=raster(values.astype(np.float32), grid),
+        observed=on_grid(sharp.thermal.usable_kelvin, grid),
+        sharpened=Raster(values.astype(np.float32), grid),
         coarse=ground_resolution(sharp.thermal.geobox),
         fine=ground_resolution(sharp.geobox),
         acquired=sharp.thermal.acquired,

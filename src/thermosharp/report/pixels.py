@@ -4,7 +4,6 @@ import math
 from threading import Lock
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
@@ -12,7 +11,7 @@ from odc.geo.warp import rio_reproject
 from rasterio.fill import fillnodata
 
 from thermosharp.errors import MissingCRS
-from thermosharp.scenes import grid_of, raster
+from thermosharp.rasters import Raster
 from thermosharp.storage import release
 
 CELSIUS_ZERO = 273.15
@@ -70,13 +69,13 @@ def coarsened(geobox: GeoBox, step: int) -> GeoBox:
     return GeoBox(shape, geobox.transform * geobox.transform.scale(step), geobox.crs)
 
 
-def on_grid(layer: xr.DataArray, grid: GeoBox, resampling: str | None = None) -> xr.DataArray:
+def on_grid(layer: Raster, grid: GeoBox, resampling: str | None = None) -> Raster:
     """Show a layer ``(y, x)`` on another grid, float32, NaN where it has nothing.
 
     Each pixel as the block that it is, by nearest neighbour; where the grid has the larger pixels,
     the mean. Unless `resampling` names another way of GDAL's, such as ``cubic``.
     """
-    own = grid_of(layer)
+    own = layer.geobox
     if resampling is None:
         larger = ground_resolution(grid) > 1.2 * ground_resolution(own)
         resampling = "average" if larger else "nearest"
@@ -84,15 +83,15 @@ def on_grid(layer: xr.DataArray, grid: GeoBox, resampling: str | None = None) ->
     shown = np.full(grid.shape, np.nan, np.float32)
     with _wrapping:
         rio_reproject(source, shown, own, grid, resampling, src_nodata=np.nan, dst_nodata=np.nan)
-    return raster(shown, grid)
+    return Raster(shown, grid)
 
 
-def filled(layer: xr.DataArray, reach: int) -> xr.DataArray:
+def filled(layer: Raster, reach: int) -> Raster:
     """Fill what is missing of a layer ``(y, x)`` from no more than `reach` pixels around."""
     known = np.isfinite(layer.values)
     with _wrapping:
         values = fillnodata(layer.values.astype(np.float32), known, max_search_distance=reach)
-    return raster(values, grid_of(layer))
+    return Raster(values, layer.geobox)
 
 
 def ground_resolution(geobox: GeoBox) -> float:

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from thermosharp.rasters import Raster
 from thermosharp.report import words
 from thermosharp.report.distributions import Scatter, Spectrum, histogram, scatter, spectrum
 from thermosharp.report.packing import Packed, pack
@@ -25,7 +25,6 @@ from thermosharp.report.pixels import (
     step_for,
 )
 from thermosharp.results.stored import StoredScene
-from thermosharp.scenes import grid_of
 from thermosharp.threads import beside, in_threads
 
 #: What temperatures are rounded to in the page, K.
@@ -146,16 +145,14 @@ def facts(scene: StoredScene) -> list[tuple[str, str]]:
     return [(name, value) for name, value in rows if value]
 
 
-def _middle_charts(
-    scene: StoredScene, observed: xr.DataArray
-) -> tuple[Scatter | None, Spectrum | None]:
+def _middle_charts(scene: StoredScene, observed: Raster) -> tuple[Scatter | None, Spectrum | None]:
     """Make the charts that take pixels of the full resolution."""
     middle = scene.middle("sharp", MIDDLE_SIDE)
-    counted = scatter(on_grid(observed, grid_of(middle)).values, middle.values)
+    counted = scatter(on_grid(observed, middle.geobox).values, middle.values)
     return counted, _spectrum(observed, middle)
 
 
-def _fitting_layers(scene: StoredScene, observed: xr.DataArray, budget: float) -> Layers:
+def _fitting_layers(scene: StoredScene, observed: Raster, budget: float) -> Layers:
     """Average a scene until its layers take up no more characters than they may."""
     side = min(LONGEST, max(int(math.sqrt(budget / _CHARACTERS)), 64))
     while True:
@@ -176,7 +173,7 @@ def _limits(arrays: dict[str, NDArray[np.float32]]) -> dict[str, Limits]:
     return limits
 
 
-def _layers(scene: StoredScene, observed: xr.DataArray, side: int) -> Layers:
+def _layers(scene: StoredScene, observed: Raster, side: int) -> Layers:
     """Average a scene to a side of pixels."""
     step = step_for(scene.grid, side)
     grid = coarsened(scene.grid, step)
@@ -210,8 +207,8 @@ def _grid_data(grid: GeoBox) -> dict[str, Any]:
     }
 
 
-def _spectrum(observed: xr.DataArray, sharp: xr.DataArray) -> Spectrum | None:
-    grid = grid_of(sharp)
+def _spectrum(observed: Raster, sharp: Raster) -> Spectrum | None:
+    grid = sharp.geobox
     if not np.isfinite(observed.values).any():
         return None
     # Interpolated as smoothly as the eye would: steps between pixels would look like detail.

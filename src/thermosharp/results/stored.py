@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 import rasterio
-import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj.exceptions import CRSError
@@ -17,6 +16,7 @@ from rasterio.windows import Window
 
 from thermosharp.errors import UnreadableFile
 from thermosharp.rasterfiles import open_raster
+from thermosharp.rasters import Raster
 from thermosharp.report.picture import Picture, centre
 from thermosharp.report.pixels import (
     block_mean,
@@ -27,7 +27,6 @@ from thermosharp.report.pixels import (
     step_for,
 )
 from thermosharp.report.sun import is_day, solar_time
-from thermosharp.scenes import grid_of, raster
 from thermosharp.writing import finished
 
 logger = logging.getLogger(__name__)
@@ -109,7 +108,7 @@ class StoredScene:
         """Whether the scene has a layer."""
         return self.path(layer).is_file()
 
-    def averaged(self, layer: Layer, step: int) -> xr.DataArray:
+    def averaged(self, layer: Layer, step: int) -> Raster:
         """Read a layer of the fine grid, the mean of step x step pixels, strip by strip.
 
         Raises
@@ -119,7 +118,7 @@ class StoredScene:
         """
         return self.reduced(layer, step)[0]
 
-    def reduced(self, layer: Layer, step: int) -> tuple[xr.DataArray, NDArray[np.float32]]:
+    def reduced(self, layer: Layer, step: int) -> tuple[Raster, NDArray[np.float32]]:
         """Read a layer as :meth:`averaged` does; also every `step`-th pixel, extremes as they are.
 
         Raises
@@ -129,13 +128,13 @@ class StoredScene:
         """
         if step == 1:
             whole = np.concatenate([strip for _, strip in self.strips(layer)])
-            return raster(whole, self.grid), whole
+            return Raster(whole, self.grid), whole
         means, every = [], []
         for _, strip in self.strips(layer, step):
             means.append(block_mean(strip, step))
             every.append(strip[::step, ::step].copy())
         mean = np.concatenate(means).astype(np.float32, copy=False)
-        return raster(mean, coarsened(self.grid, step)), np.concatenate(every)
+        return Raster(mean, coarsened(self.grid, step)), np.concatenate(every)
 
     def strips(self, layer: Layer, step: int = 1) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Read a layer from top to bottom, some multiple of `step` rows at a time.
@@ -182,7 +181,7 @@ class StoredScene:
         """Read every n-th pixel of a layer, at most `most` a side: extremes stay as they are."""
         return self.reduced(layer, step_for(self.grid, most))[1]
 
-    def middle(self, layer: Layer, most: int) -> xr.DataArray:
+    def middle(self, layer: Layer, most: int) -> Raster:
         """Read the middle of a layer of the fine grid, no side longer than `most` pixels.
 
         Raises
@@ -198,9 +197,9 @@ class StoredScene:
                 values = file.read(1, window=Window.from_slices(rows, columns))
         except rasterio.errors.RasterioError as error:
             raise _damaged(self.path(layer), error) from error
-        return raster(values, self.grid[rows, columns])
+        return Raster(values, self.grid[rows, columns])
 
-    def coarse(self, layer: Layer) -> xr.DataArray:
+    def coarse(self, layer: Layer) -> Raster:
         """Read the first band of a layer of the coarse grid.
 
         Raises
@@ -213,7 +212,7 @@ class StoredScene:
                 values: NDArray[np.float32] = file.read(1)
         except rasterio.errors.RasterioError as error:
             raise _damaged(self.path(layer), error) from error
-        return raster(values, self.coarse_grid)
+        return Raster(values, self.coarse_grid)
 
     def picture(self, most: int) -> Picture:
         """Read what is drawn of the scene, no side longer than `most` pixels."""
@@ -221,7 +220,7 @@ class StoredScene:
         sharpened = self.averaged("sharp", step)
         return Picture(
             name=self.name,
-            observed=on_grid(self.coarse("observed"), grid_of(sharpened)),
+            observed=on_grid(self.coarse("observed"), sharpened.geobox),
             sharpened=sharpened,
             coarse=ground_resolution(self.coarse_grid),
             fine=ground_resolution(self.grid),

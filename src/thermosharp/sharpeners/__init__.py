@@ -1,10 +1,10 @@
 """One module per sharpening method, all with the contract of :class:`Sharpener`."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from thermosharp.errors import UsageError
-from thermosharp.scenes import Predictors, SharpenedScene, ThermalScene
+from thermosharp.rasters import is_lazy
+from thermosharp.scenes import Predictors, PredictorStack, SharpenedScene, ThermalScene
 from thermosharp.sharpeners.atprk import ATPRK
 from thermosharp.sharpeners.base import Sharpener
 from thermosharp.sharpeners.detail import Detail
@@ -100,7 +100,7 @@ def sharpen(
     from thermosharp.coregister import register as find_place
 
     found = find_place(thermal, predictors)
-    scene = replace(found.thermal, findings=(*found.thermal.findings, *found.findings))
+    scene = found.thermal.replaced(findings=(*found.thermal.findings, *found.findings))
     return sharpener.sharpen(scene, predictors, conserve=conserve, box=found.box)
 
 
@@ -121,9 +121,11 @@ def _must_be_scenes(thermal: object, predictors: object) -> None:
 
 def _lazy(thermal: ThermalScene, predictors: Predictors) -> bool:
     """Tell whether some layer is Dask-backed."""
-    layers = [thermal.lst, thermal.usable, thermal.observed, thermal.weight, thermal.lst_error]
-    layers.append(getattr(predictors, "data", None))
-    return any(layer is not None and layer.chunks is not None for layer in layers)
+    layers = thermal.layers_held()
+    learnt_from = {"lst", "usable", "observed", "weight", "lst_error"} & set(layers)
+    if any(is_lazy(layers[name]) for name in learnt_from):
+        return True
+    return isinstance(predictors, PredictorStack) and predictors.is_lazy
 
 
 def _sharpen_lazily(

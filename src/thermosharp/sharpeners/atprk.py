@@ -70,7 +70,7 @@ class ATPRK(FromMeans):
 
     def _learn(self, thermal: ThermalScene, predictors: Predictors, trained: Array) -> None:
         means = self._samples(predictors, trained).means
-        observed = thermal.lst.values
+        observed = thermal.values("lst")
         self.coefficients_ = _least_squares(means[:, trained].T, observed[trained])
         residual = np.where(trained, observed - _line(self.coefficients_, means), 0.0)
         self.r2_ = float(1 - residual[trained].var() / max(observed[trained].var(), 1e-12))
@@ -82,7 +82,7 @@ class ATPRK(FromMeans):
     def _predict_rows(
         self, predictors: Predictors, pair: GridPair, rows: slice
     ) -> tuple[Array, None]:
-        layers = predictors.crop((rows, EVERY)).data.values.astype(np.float64)
+        layers = predictors.crop((rows, EVERY)).values.astype(np.float64)
         fine = pair.fine[rows, :]
         window = common_window(self.nodes_, fine, pad=STRIP_PAD) or (EVERY, EVERY)
         kriged = overlap_of(self.nodes_[window], fine).evaluate(self.kriged_[window], 3)

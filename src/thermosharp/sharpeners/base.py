@@ -2,11 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import scipy
-import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
@@ -14,19 +13,16 @@ from thermosharp.conservation import Correction, Ledger
 from thermosharp.errors import TooFewPixels
 from thermosharp.grids import GridPair, Strip, full_is_one, strips_of
 from thermosharp.parameters import Parameterized
-from thermosharp.scenes import (
-    Diagnostics,
-    Predictors,
-    SharpenedScene,
-    ThermalScene,
-    Window,
-    raster,
-)
+from thermosharp.rasters import Raster, Window, raster
+from thermosharp.scenes import Diagnostics, Predictors, SharpenedScene, ThermalScene
 from thermosharp.sharpeners.samples import EVERY, CoarseSamples, Sums, coarsen
 from thermosharp.sharpeners.strips import Finish, Finished, Guess, Rows, Spread, over_threads
 from thermosharp.stages import timed
 from thermosharp.storage import empty, release
 from thermosharp.threads import in_threads, one_blas_thread
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Array = NDArray[Any]
 
@@ -86,13 +82,14 @@ class Sharpener(Parameterized, ABC):
     def _fit(self, thermal: ThermalScene, predictors: Predictors) -> Self:
         self.pair_ = GridPair(thermal.geobox, predictors.geobox)
         self.coverage_ = self._look(predictors)
-        trained = thermal.usable.values & (self.coverage_ >= TRAINING_COVERAGE)
+        usable = thermal.values("usable")
+        trained = usable & (self.coverage_ >= TRAINING_COVERAGE)
         if trained.sum() < MIN_SAMPLES:
             raise TooFewPixels(
                 f"{thermal.name}: too few usable LST pixels under the predictors",
                 expected=f"at least {MIN_SAMPLES}",
-                came=f"{int(trained.sum())} (of {int(thermal.usable.values.sum())} usable "
-                f"and {thermal.usable.size} in all)",
+                came=f"{int(trained.sum())} (of {int(usable.sum())} usable "
+                f"and {trained.size} in all)",
                 advice="take a larger area, a clearer scene, or predictors with fewer gaps",
             )
         self._learn(thermal, predictors, trained)
@@ -112,7 +109,7 @@ class Sharpener(Parameterized, ABC):
             coverage[window] += part
         return full_is_one(coverage)
 
-    def predict(self, predictors: Predictors) -> xr.DataArray:
+    def predict(self, predictors: Predictors) -> "xr.DataArray":
         """Temperature on the predictors' grid ``(y, x)``, float32 K, before conservation.
 
         NaN where a predictor is missing. The grid may be another than the one fitted on.
@@ -192,11 +189,9 @@ class Sharpener(Parameterized, ABC):
                 parts = _finish(lst, self._finish(thermal, correction))
                 after = self._after(ledger, thermal, correction, parts)
         return SharpenedScene(
-            lst=raster(lst, predictors.geobox, units="K"),
-            residual=_residual(before, after, thermal.geobox),
-            uncertainty=None
-            if uncertainty is None
-            else raster(uncertainty, predictors.geobox, units="K"),
+            lst=_kelvin(lst, predictors.geobox),
+            residual=_kelvin(np.stack([before, after]).astype(np.float32), thermal.geobox),
+            uncertainty=None if uncertainty is None else _kelvin(uncertainty, predictors.geobox),
             thermal=thermal,
             diagnostics=self._diagnostics(thermal, before, after, parts, seconds),
             **self._told(thermal, predictors, conserve=conserve, box=box),
@@ -224,15 +219,15 @@ class Sharpener(Parameterized, ABC):
     def _guesser(self, thermal: ThermalScene) -> Guess:
         """Make what predicts a strip."""
         error = None
-        if thermal.lst_error is not None:
-            error = self.pair_.coefficients(thermal.lst_error.values)
-        return Guess(self, thermal.usable.values, error)
+        if (stated := thermal.values("lst_error")) is not None:
+            error = self.pair_.coefficients(stated)
+        return Guess(self, thermal.values("usable"), error)
 
     def _balance(
         self, ledger: Ledger, thermal: ThermalScene, *, conserve: bool, box: int
     ) -> tuple[Array, Correction | None]:
         """Find what the prediction lacks, K ``(coarse y, coarse x)``, and what makes up for it."""
-        observed, usable = thermal.lst.values, thermal.usable.values
+        observed, usable = thermal.values("lst"), thermal.values("usable")
         before = ledger.residual(observed, usable)
         if not conserve:
             return before, None
@@ -241,7 +236,7 @@ class Sharpener(Parameterized, ABC):
 
     def _finish(self, thermal: ThermalScene, correction: Correction | None) -> Finish:
         """Make what finishes a strip."""
-        observed = thermal.lst.values[thermal.usable.values]
+        observed = thermal.values("lst")[thermal.values("usable")]
         low, high = observed.min() - EXTRAPOLATION_MARGIN, observed.max() + EXTRAPOLATION_MARGIN
         return Finish(self.pair_, correction, float(low), float(high))
 
@@ -258,7 +253,7 @@ class Sharpener(Parameterized, ABC):
             total = np.zeros(self.pair_.coarse.shape)
             for part in parts:
                 total[part.window] += part.total
-        return ledger.residual(thermal.lst.values, thermal.usable.values, total)
+        return ledger.residual(thermal.values("lst"), thermal.values("usable"), total)
 
     def _diagnostics(
         self,
@@ -268,7 +263,7 @@ class Sharpener(Parameterized, ABC):
         parts: Sequence[Finished],
         seconds: Mapping[str, float],
     ) -> Diagnostics:
-        coverage = np.where(thermal.usable.values, self.coverage_, 0)
+        coverage = np.where(thermal.values("usable"), self.coverage_, 0)
         written = sum(part.written for part in parts)
         return Diagnostics(
             coarse_usable=int((coverage > 0).sum()),
@@ -333,8 +328,8 @@ def _finish(lst: Array, work: Finish) -> list[Finished]:
     return parts
 
 
-def _residual(before: Array, after: Array, coarse: GeoBox) -> xr.DataArray:
-    return raster(np.stack([before, after]).astype(np.float32), coarse, units="K")
+def _kelvin(values: Array, grid: GeoBox) -> Raster:
+    return Raster(values, grid, {"units": "K"})
 
 
 def _relaxed(observed: Array, residual: Array, box: int) -> Array:

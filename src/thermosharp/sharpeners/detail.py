@@ -24,7 +24,8 @@ from thermosharp.fields import STEP, Fields
 from thermosharp.grids import MIN_COVERAGE, GridPair, common_window, even_parts
 from thermosharp.overlap import Overlap, SeparableOverlap, centres_of, overlap_of
 from thermosharp.radiometry import REFERENCE, to_kelvin, to_radiance
-from thermosharp.scenes import Predictors, ThermalScene, Window
+from thermosharp.rasters import Window
+from thermosharp.scenes import Predictors, ThermalScene
 from thermosharp.sharpeners.base import Array, Sharpener
 from thermosharp.threads import in_threads
 
@@ -104,11 +105,11 @@ class Detail(Sharpener):
         self.without = without
 
     def _learn(self, thermal: ThermalScene, predictors: Predictors, trained: Array) -> None:
-        held = thermal.usable.values & (self.coverage_ >= MIN_COVERAGE)
-        observed = np.where(held, SCALE * to_radiance(thermal.lst.values), 0)
+        held = thermal.values("usable") & (self.coverage_ >= MIN_COVERAGE)
+        observed = np.where(held, SCALE * to_radiance(thermal.values("lst")), 0)
         trust = np.ones(held.shape)
-        if thermal.weight is not None:
-            trust = np.maximum(np.nan_to_num(thermal.weight.values), 0.01)
+        if (given := thermal.values("weight")) is not None:
+            trust = np.maximum(np.nan_to_num(given), 0.01)
         sigmas = (DRIFTING,) if "surroundings" in self.without else SIGMAS
         self.channels_ = Channels.of(predictors, sigmas=sigmas)
         self._learn_function(predictors, held, observed, trust)

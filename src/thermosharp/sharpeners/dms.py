@@ -66,9 +66,9 @@ class DMS(FromMeans):
     def _learn(self, thermal: ThermalScene, predictors: Predictors, trained: Array) -> None:
         samples = self._samples(predictors, trained)
         weight = homogeneity_weight(samples)
-        if thermal.weight is not None:
-            weight = weight * thermal.weight.values
-        observed = thermal.lst.values
+        if (given := thermal.values("weight")) is not None:
+            weight = weight * given
+        observed = thermal.values("lst")
         pixels = CoarsePixels(samples.means, observed, weight, trained)
         chosen = _drawn(trained, self.random_state)
         means, truth = samples.means[:, chosen].T, observed[chosen]

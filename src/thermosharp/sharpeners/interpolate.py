@@ -21,7 +21,7 @@ class Bicubic(Sharpener):
     name: ClassVar[str] = "bicubic"
 
     def _learn(self, thermal: ThermalScene, predictors: Predictors, trained: Array) -> None:
-        radiance = to_radiance(thermal.usable_lst.values)
+        radiance = to_radiance(thermal.usable_kelvin.values)
         self.coefficients_ = self.pair_.coefficients(radiance, order=3)
 
     def _predict_rows(

@@ -27,6 +27,7 @@ from odc.geo.geobox import GeoBox
 from thermosharp.allocator import keep_memory
 from thermosharp.conservation import Correction, Ledger
 from thermosharp.grids import GridPair, strips_of
+from thermosharp.rasters import Raster, grid_of, raster
 from thermosharp.scenes import (
     Diagnostics,
     Predictors,
@@ -34,8 +35,6 @@ from thermosharp.scenes import (
     SharpenedScene,
     ThermalScene,
     empty_layers,
-    grid_of,
-    raster,
 )
 from thermosharp.sharpeners.base import Sharpener
 from thermosharp.sharpeners.strips import Finished, Guess, Rows, work_on
@@ -157,7 +156,7 @@ class Unread:
 
 
 def _computed(stack: PredictorStack) -> PredictorStack:
-    if stack.data.chunks is None:
+    if not stack.is_lazy:
         return stack
     values = empty_layers(*stack.data.shape)
     chunks = stack.data.data
@@ -173,7 +172,7 @@ def _computed(stack: PredictorStack) -> PredictorStack:
         scheduler = "synchronous" if many == 1 else "threads"
         into: Any = _Into(values)
         da.store(chunks, into, lock=False, scheduler=scheduler, num_workers=many)
-    return replace(stack, data=raster(values, stack.geobox))
+    return stack.replaced(data=Raster(values, stack.geobox))
 
 
 def _persisted(chunks: da.Array) -> bool:
@@ -380,12 +379,12 @@ def _correction(found: Balance) -> Correction | None:
 def _optimized(predictors: Any) -> Any:
     """Keep of a Dask graph only what these predictors need."""
     stack = predictors.near if isinstance(predictors, Rows) else predictors
-    if not isinstance(stack, PredictorStack) or stack.data.chunks is None:
+    if not isinstance(stack, PredictorStack) or not stack.is_lazy:
         return predictors
     if _persisted(stack.data.data):  # nothing is left to do but to slice
         return predictors
     (data,) = dask.base.optimize(stack.data)
-    stack = replace(stack, data=data)
+    stack = stack.replaced(data=data)
     return replace(predictors, near=stack) if isinstance(predictors, Rows) else stack
 
 

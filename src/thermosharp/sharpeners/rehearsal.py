@@ -6,7 +6,8 @@ import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from thermosharp.scenes import PredictorStack, ThermalScene, raster
+from thermosharp.rasters import Raster
+from thermosharp.scenes import PredictorStack, ThermalScene
 from thermosharp.sharpeners.base import Sharpener
 
 logger = logging.getLogger(__name__)
@@ -26,12 +27,12 @@ def rehearse(method: Sharpener) -> None:
         GeoBox((_SIZE * n, _SIZE * n), Affine(1 / n, 0, 0, 0, -1 / n, 0), "EPSG:4326")
         for n in (1, _RATIO)
     )
-    lst = raster(300 + random.standard_normal(coarse.shape), coarse)
-    every = raster(np.ones(coarse.shape, bool), coarse)
+    lst = Raster(300 + random.standard_normal(coarse.shape), coarse)
+    every = Raster(np.ones(coarse.shape, bool), coarse)
     layers = random.random((3, *fine.shape), dtype=np.float32)
     thermal = ThermalScene(name="rehearsal", lst=lst, usable=every, observed=every)
     stack = PredictorStack(
-        name="rehearsal", data=raster(layers, fine), bands=("green", "red", "nir")
+        name="rehearsal", data=Raster(layers, fine), bands=("green", "red", "nir")
     )
     try:
         method.sharpen(thermal, stack)

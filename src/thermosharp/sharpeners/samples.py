@@ -11,7 +11,8 @@ from thermosharp import kernels
 from thermosharp.errors import NothingToLearn
 from thermosharp.grids import GridPair, Strip
 from thermosharp.overlap import SeparableOverlap
-from thermosharp.scenes import Predictors, Window
+from thermosharp.rasters import Window
+from thermosharp.scenes import Predictors
 from thermosharp.storage import release, zeros
 from thermosharp.threads import in_threads
 
@@ -45,7 +46,7 @@ class CoarseSamples:
 
 def lines_of(predictors: Predictors, rows: slice) -> Array:
     """Layers of some fine rows, line by line: float32 ``(y, band, x)``, as compiled loops want."""
-    layers = predictors.crop((rows, EVERY)).data.values
+    layers = predictors.crop((rows, EVERY)).values
     lines: Array = np.ascontiguousarray(layers.transpose(1, 0, 2), np.float32)
     return lines
 
@@ -147,7 +148,7 @@ def _level(strips: Iterable[Strip], predictors: Predictors) -> Array:
     for strip in strips:
         part = predictors.crop((strip.rows, EVERY))
         if (valid := part.valid).any():
-            mean: Array = part.data.values.mean(axis=(1, 2), where=valid, dtype=np.float64)
+            mean: Array = part.values.mean(axis=(1, 2), where=valid, dtype=np.float64)
             return mean
     return np.zeros(len(predictors.bands))
 

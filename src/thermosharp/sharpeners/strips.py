@@ -19,7 +19,8 @@ from thermosharp.conservation import Correction, Tally
 from thermosharp.errors import UsageError
 from thermosharp.findings import Finding
 from thermosharp.grids import GridPair
-from thermosharp.scenes import Predictors, PredictorStack, Window
+from thermosharp.rasters import Window
+from thermosharp.scenes import Predictors, PredictorStack
 from thermosharp.sharpeners.samples import EVERY
 from thermosharp.threads import in_threads
 
@@ -88,10 +89,11 @@ class Rows:
             It lies beyond the rows that are here: the method looks farther than it says.
         """
         start, stop, _ = window[0].indices(self.geobox.shape[0])
-        if start < self.top or stop > self.top + self.near.data.shape[1]:
+        bottom = self.top + self.near.geobox.shape[0]
+        if start < self.top or stop > bottom:
             raise UsageError(
                 f"Rows {start} to {stop} are not among the rows held",
-                expected=f"rows {self.top} to {self.top + self.near.data.shape[1]}",
+                expected=f"rows {self.top} to {bottom}",
                 came=f"a method that looks farther than its halo around rows "
                 f"{self.rows.start} to {self.rows.stop}",
                 advice="let the method's `halo` say how many rows around its own it looks at",

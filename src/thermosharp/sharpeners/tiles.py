@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from thermosharp.grids import GridPair
 from thermosharp.overlap import to_pixels
-from thermosharp.scenes import Window
+from thermosharp.rasters import Window
 
 Array = NDArray[Any]
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from thermosharp.errors import MissingBands, NothingToLearn
 from thermosharp.grids import GridPair, Strip
-from thermosharp.scenes import Predictors, PredictorStack, ThermalScene, Window
+from thermosharp.rasters import Window
+from thermosharp.scenes import Predictors, PredictorStack, ThermalScene
 from thermosharp.sharpeners.base import Array, Sharpener
 from thermosharp.sharpeners.samples import EVERY, moments_of
 from thermosharp.threads import in_threads
@@ -41,7 +42,7 @@ class TsHARP(Sharpener):
             share[window] += part
             total[window] += first[0]
         bare = total[trained] / share[trained]
-        observed = thermal.lst.values[trained]
+        observed = thermal.values("lst")[trained]
         if np.ptp(bare) < 1e-6:
             raise NothingToLearn(
                 f"{predictors.name}: NDVI is constant",
@@ -68,7 +69,7 @@ def bare_fraction(predictors: PredictorStack) -> Array:
     MissingBands
         There is neither an ndvi band nor red and near infrared.
     """
-    layers = dict(zip(predictors.bands, predictors.data.values, strict=True))
+    layers = dict(zip(predictors.bands, predictors.values, strict=True))
     if "ndvi" in layers:
         ndvi = layers["ndvi"].astype(np.float64)
     else:

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
-from thermosharp.scenes import grid_of
+from thermosharp.rasters import grid_of
 from thermosharp.simulate.materials import BANDS
 from thermosharp.simulate.scene import Simulation
 from thermosharp.writing import check_writable, write_files

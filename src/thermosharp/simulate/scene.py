@@ -9,7 +9,8 @@ from odc.geo.geobox import GeoBox
 from rasterio.transform import Affine
 
 from thermosharp.errors import UsageError
-from thermosharp.scenes import PredictorStack, ThermalScene, raster
+from thermosharp.rasters import raster
+from thermosharp.scenes import PredictorStack, ThermalScene
 from thermosharp.simulate.landscape import make_landscape
 from thermosharp.simulate.materials import INDEX, ROLES
 from thermosharp.simulate.sensor import coarse_grid, observe

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from thermosharp.errors import StorageFailed
-from thermosharp.scenes import SharpenedScene, grid_of
+from thermosharp.rasters import Raster
+from thermosharp.scenes import SharpenedScene
 from thermosharp.threads import results_of
 from thermosharp.writing.cog import IN_MEMORY, cog_bytes, cog_file
 from thermosharp.writing.files import check_writable, write_files
@@ -83,23 +83,27 @@ def _maps(sharp: SharpenedScene) -> dict[str, Making]:
     """How to make each GeoTIFF of a scene."""
     making: dict[str, Making] = {
         f"{sharp.name}_sharp.tif": lambda: _kelvin_cog(
-            sharp.lst, sharp, "land surface temperature, sharpened"
+            Raster(sharp.values("lst"), sharp.geobox),
+            sharp,
+            "land surface temperature, sharpened",
         ),
         f"{sharp.name}_residual.tif": lambda: _kelvin_cog(
-            sharp.residual,
+            Raster(sharp.values("residual"), sharp.thermal.geobox),
             sharp,
             "observed minus predicted, before conservation",
             "observed minus predicted, after conservation",
         ),
         f"{sharp.name}_observed.tif": lambda: _kelvin_cog(
-            sharp.thermal.usable_lst,
+            sharp.thermal.usable_kelvin,
             sharp,
             "land surface temperature, observed, usable pixels",
         ),
     }
-    if (deviation := sharp.uncertainty) is not None:
+    if (deviation := sharp.values("uncertainty")) is not None:
         making[f"{sharp.name}_uncertainty.tif"] = lambda: _kelvin_cog(
-            deviation, sharp, "standard deviation of the sharpened temperature"
+            Raster(deviation, sharp.geobox),
+            sharp,
+            "standard deviation of the sharpened temperature",
         )
     return making
 
@@ -165,7 +169,7 @@ def _crs(geobox: GeoBox) -> str:
     return str(geobox.crs) if code is None else f"EPSG:{code}"
 
 
-def _kelvin_cog(layer: xr.DataArray, sharp: SharpenedScene, *descriptions: str) -> bytes | BinaryIO:
+def _kelvin_cog(layer: Raster, sharp: SharpenedScene, *descriptions: str) -> bytes | BinaryIO:
     tags = {
         "TIFFTAG_SOFTWARE": f"thermosharp {version('thermosharp')}",
         "SCENE": sharp.name,
@@ -175,10 +179,10 @@ def _kelvin_cog(layer: xr.DataArray, sharp: SharpenedScene, *descriptions: str) 
     }
     if isinstance(sharp.thermal.acquired, datetime):
         tags["TIFFTAG_DATETIME"] = sharp.thermal.acquired.strftime("%Y:%m:%d %H:%M:%S")
-    make = cog_bytes if layer.nbytes <= IN_MEMORY else cog_file
+    make = cog_bytes if layer.values.nbytes <= IN_MEMORY else cog_file
     return make(
         layer.values.astype(np.float32, copy=False),
-        grid_of(layer),
+        layer.geobox,
         descriptions=descriptions,
         unit="K",
         tags={key: value for key, value in tags.items() if value},

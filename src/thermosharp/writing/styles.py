@@ -16,10 +16,10 @@ def layer_styles(sharp: SharpenedScene) -> dict[str, bytes]:
     """Make a .qml for each layer of a scene; see :func:`styles`."""
     return styles(
         sharp.name,
-        observed=sharp.thermal.usable_lst.values,
-        sharp=sharp.lst.values,
-        residual=sharp.residual.values[0],
-        uncertainty=None if sharp.uncertainty is None else sharp.uncertainty.values,
+        observed=sharp.thermal.usable_kelvin.values,
+        sharp=sharp.values("lst"),
+        residual=sharp.values("residual")[0],
+        uncertainty=sharp.values("uncertainty"),
     )
 
 
