@@ -63,6 +63,11 @@ def test_dms_takes_no_part_of_scipy(loaded):
     assert loaded(SCIPY, "-o", "out", "--method", "dms", "--window", "0") == "[]"
 
 
+def test_detail_takes_linear_algebra_and_transforms_of_scipy_alone(loaded):
+    """Its images are smoothed by the compiled loop that smooths its features."""
+    assert loaded({"scipy.ndimage", "scipy.sparse", "scipy.optimize"}, "-o", "out") == "[]"
+
+
 def test_what_asked_to_be_called_at_the_end_is():
     """Though the process ends without taking Python apart."""
     code = (

@@ -127,12 +127,12 @@ class Block:
         """Covariance ``(n, n)`` of unit amplitude, for each part of the model."""
         down = np.abs(self.row[:, None] - self.row)
         across = np.abs(self.col[:, None] - self.col)
-        near = np.exp(-0.5 * (down**2 + across**2) / DRIFT**2)
-        kernels = [self.linear @ self.linear.T, (self.drift @ self.drift.T) * near]
-        for reach in REACHES:
-            table = footprint.between(int(max(down.max(), across.max())) + 1, reach)
-            kernels.append(table[down] * table[across])
-        return kernels
+        size = int(max(down.max(), across.max())) + 1
+        profiles = [np.exp(-0.5 * (np.arange(size) / DRIFT) ** 2)]
+        profiles += [footprint.between(size, reach) for reach in REACHES]
+        apart = down * size + across  # of few distances are many pairs: tabulated
+        near, *fields = (np.outer(table, table).ravel()[apart] for table in profiles)
+        return [self.linear @ self.linear.T, (self.drift @ self.drift.T) * near, *fields]
 
 
 @dataclass(frozen=True)

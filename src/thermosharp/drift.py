@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
+
+from thermosharp.features import means_around, reach_of
 
 Array = NDArray[Any]
 
@@ -54,12 +55,13 @@ class Drift:
         down, across = both.shape[1] // CELL, both.shape[2] // CELL
         cells = both.reshape(count + 1, down, CELL, across, CELL).transpose(1, 3, 0, 2, 4)
         cells = cells.reshape(down, across, count + 1, CELL**2)
-        products = cells @ cells.swapaxes(2, 3)
+        products = np.moveaxis(cells @ cells.swapaxes(2, 3), (2, 3), (0, 1))
         near = WINDOW / CELL
-        products = scipy.ndimage.gaussian_filter(
-            products, (near, near, 0, 0), mode="constant", truncate=3.0
-        )
-        products = products.astype(np.float64) * (2 * np.pi * near**2)
+        rim = reach_of(near)  # of nothing: there is no land beyond the image
+        wide = np.pad(products, ((0, 0), (0, 0), (rim, rim), (rim, rim)))
+        means = means_around(wide.reshape(-1, *wide.shape[2:]), near)
+        means = means[:, rim:-rim, rim:-rim].reshape(products.shape)
+        products = np.moveaxis(means, (0, 1), (2, 3)).astype(np.float64) * (2 * np.pi * near**2)
         precision = products[:, :, :count, :count] + np.eye(count) / variance
         spread = np.linalg.inv(precision)
         coefficients = np.einsum("yxij,yxj->yxi", spread, products[:, :, :count, count])

@@ -72,6 +72,15 @@ def filter_matrix(sigma: float, size: int, first: int, last: int) -> Array:
     return matrix
 
 
+def means_around(planes: Array, sigma: float) -> Array:
+    """Gaussian means of planes, float32 ``(planes, y, x)``; edges are carried on."""
+    _, rows, cols = planes.shape
+    means: Array = kernels.filters.smooth(
+        planes.astype(np.float32, copy=False), gaussian(sigma), 0, rows, 0, cols
+    )
+    return means
+
+
 def reach_of(sigma: float) -> int:
     """Pixels beyond itself that a Gaussian mean sees."""
     return int(TRUNCATE * sigma + 0.5)
@@ -329,9 +338,8 @@ def _and_squares(planes: Array, squares: bool) -> Array:
 
 def _fill(planes: Array, valid: Array) -> None:
     """Fill what is missing with the mean of its surroundings, in place."""
-    whole = 0, valid.shape[0], 0, valid.shape[1]
-    share = kernels.filters.smooth(valid[None].astype(np.float32), gaussian(FILL), *whole)[0]
+    share = means_around(valid[None], FILL)[0]
     missing = ~valid
     for plane in planes:
-        around = kernels.filters.smooth(plane[None], gaussian(FILL), *whole)[0]
+        around = means_around(plane[None], FILL)[0]
         plane[missing] = around[missing] / (share[missing] + FADE)

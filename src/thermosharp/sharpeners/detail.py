@@ -1,11 +1,11 @@
 """Sharpening by a Gaussian process of points that is observed as area means (the default)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
-import scipy
 
 from thermosharp import kernels
 from thermosharp.areagp import Block, fit
@@ -18,6 +18,7 @@ from thermosharp.features import (
     Land,
     filter_matrix,
     gaussian,
+    means_around,
     reach_of,
 )
 from thermosharp.fields import STEP, Fields
@@ -125,32 +126,35 @@ class Detail(Sharpener):
         self, predictors: Predictors, held: Array, observed: Array, trust: Array
     ) -> None:
         """Learn amplitudes, and weights of the features, from blocks of coarse pixels."""
+        contrasts: list[float] = []
 
-        def observe(window: Window) -> tuple[list[Block], float]:
+        def observe(window: Window, blurs: Sequence[float]) -> tuple[list[Block], float]:
             here = held[window]
             row, col = np.nonzero(here)
             land, overlap = self._land(window, predictors)
             values = observed[window][here], trust[window][here]
-            blurs = (0.0,) if "blur" in self.without else (0.0, BLUR)
             blocks = []
             for blur in blurs:
                 means = (planes[:, here].T for planes in self._seen(land, overlap, blur))
                 blocks.append(Block(row, col, *values, *means))
             return blocks, float(land.contrast[land.valid].mean()) if land.valid.any() else 0.0
 
-        windows = _blocks(held, np.random.default_rng(self.random_state))
-        seen, contrasts = zip(*in_threads(observe, list(windows)), strict=True)
-        self.contrast_ = float(np.mean(contrasts)) or 1.0
-        sharp, *blurred = zip(*seen, strict=True)
-        blocks, self.blur_ = sharp, 0.0
-        self.process_ = fit(sharp[:FITTED], without=self.without)
-        for blocks_blurred in blurred:
-            process = fit(
-                blocks_blurred[:FITTED], blur=BLUR, without=self.without, start=self.process_
-            )
+        def observed_in(windows: Sequence[Window], *blurs: float) -> Iterator[list[Block]]:
+            for blocks, contrast in in_threads(partial(observe, blurs=blurs), windows):
+                contrasts.append(contrast)
+                yield blocks
+
+        windows = list(_blocks(held, np.random.default_rng(self.random_state)))
+        blurs = (0.0,) if "blur" in self.without else (0.0, BLUR)
+        blocks, *blurred = zip(*observed_in(windows[:FITTED], *blurs), strict=True)
+        self.process_, self.blur_ = fit(blocks, without=self.without), 0.0
+        for seen in blurred:
+            process = fit(seen, blur=BLUR, without=self.without, start=self.process_)
             if process.evidence > self.process_.evidence - BLUR_EVIDENCE:
-                self.process_, blocks, self.blur_ = process, blocks_blurred, BLUR
-        self.weights_ = self.process_.weights(blocks).astype(np.float32)
+                self.process_, blocks, self.blur_ = process, seen, BLUR
+        more = [block for (block,) in observed_in(windows[FITTED:], self.blur_)]
+        self.weights_ = self.process_.weights([*blocks, *more]).astype(np.float32)
+        self.contrast_ = float(np.mean(contrasts)) or 1.0
 
     def _land(self, window: Window, predictors: Predictors) -> tuple[Land, Overlap]:
         """Fine pixels that a window of coarse pixels sees, blur included, and how it sees them."""
@@ -236,9 +240,9 @@ class Detail(Sharpener):
         self.dual_ = self.fields_.solve(left, held, trust)
         misfit = np.where(held, self.process_.noise / trust * self.dual_, 0)
         overall = float(np.sqrt((misfit[held] ** 2).mean())) or 1.0
-        share = np.maximum(scipy.ndimage.gaussian_filter(held.astype(np.float32), MISFIT), 1e-6)
-        uneven = np.sqrt(scipy.ndimage.gaussian_filter(misfit**2, MISFIT) / share) / overall
-        near = scipy.ndimage.gaussian_filter(held.astype(np.float32), GAP, mode="reflect")
+        square, share = means_around(np.stack([misfit**2, held]), MISFIT)
+        uneven = np.sqrt(square / np.maximum(share, 1e-6)) / overall
+        (near,) = means_around(held[np.newaxis], GAP)
         self.local_ = np.stack([1 / np.maximum(near, 0.2), uneven]).astype(np.float32)
 
     def _predict_rows(
@@ -300,6 +304,5 @@ def _filled(images: Array, held: Array) -> Array:
     """Fill pixels that are not held with the mean of their surroundings, fading to 0."""
     if held.all():
         return images
-    near = scipy.ndimage.gaussian_filter(held.astype(np.float32), GAP) + 1e-3
-    around = scipy.ndimage.gaussian_filter(np.where(held, images, 0), (0, GAP, GAP)) / near
-    return np.where(held, images, around)
+    near = means_around(held[np.newaxis], GAP) + 1e-3
+    return np.where(held, images, means_around(np.where(held, images, 0), GAP) / near)
