@@ -125,6 +125,10 @@ class Block:
 
     def kernels(self, footprint: Footprint) -> list[Array]:
         """Covariance ``(n, n)`` of unit amplitude, for each part of the model."""
+        return [self.linear @ self.linear.T, *self.spatial_kernels(footprint)]
+
+    def spatial_kernels(self, footprint: Footprint) -> list[Array]:
+        """Those of the parts that pixels have in common the less, the farther they are apart."""
         down = np.abs(self.row[:, None] - self.row)
         across = np.abs(self.col[:, None] - self.col)
         size = int(max(down.max(), across.max())) + 1
@@ -132,7 +136,7 @@ class Block:
         profiles += [footprint.between(size, reach) for reach in REACHES]
         apart = down * size + across  # of few distances are many pairs: tabulated
         near, *fields = (np.outer(table, table).ravel()[apart] for table in profiles)
-        return [self.linear @ self.linear.T, (self.drift @ self.drift.T) * near, *fields]
+        return [(self.drift @ self.drift.T) * near, *fields]
 
 
 @dataclass(frozen=True)
@@ -181,8 +185,8 @@ class AreaProcess:
         """
 
         def normal(block: Block) -> tuple[Array, Array]:
-            _, *others = block.kernels(self.footprint)
-            covariance = np.tensordot(self.amplitudes[1:], np.stack(others), axes=1)
+            others = np.stack(block.spatial_kernels(self.footprint))
+            covariance = np.tensordot(self.amplitudes[1:], others, axes=1)
             covariance += LEVEL * self.variance + np.diag(self.noise / block.trust)
             factor = scipy.linalg.cho_factor(
                 covariance, lower=True, overwrite_a=True, check_finite=False
@@ -287,62 +291,54 @@ def _least(
 
 
 class _Likelihood:
-    """Negative log likelihood of blocks, its slopes and curvature, blocks in stacks of matrices.
+    """Negative log likelihood of blocks, its slopes and curvature.
 
     The curvature is the average of the observed and the expected information (Gilmour, Thompson
     and Cullis 1995): it needs no more than the slopes do, and Newton's method is there in a few
     steps.
 
-    Blocks smaller than the largest are padded with pixels that know nothing of the others. Of
-    symmetric matrices the lower triangle stands for all: half the work. In one thread: SciPy's
-    LAPACK holds the interpreter lock, and several threads only take it from one another.
+    Of symmetric matrices the lower triangle stands for all: half the work. Block by block, so that
+    what is read of one stays in the processor's cache; in one thread: SciPy's LAPACK holds the
+    interpreter lock, and several threads only take it from one another.
     """
 
     def __init__(
         self, blocks: Sequence[Block], footprint: Footprint, level: float, variance: float
     ) -> None:
-        count, size = len(blocks), max(len(block.value) for block in blocks)
-        kernels = np.zeros((2 + len(REACHES), count, size, size))
-        self.fixed, self.doubt = np.zeros((count, size, size)), np.zeros((count, size))
-        self.values = np.zeros((count, size))
-        for b, block in enumerate(blocks):
-            n = len(block.value)
-            kernels[:, b, :n, :n] = np.tril(block.kernels(footprint))
-            self.fixed[b] = np.eye(size)
-            self.fixed[b, :n, :n] = np.diag(LEAST_NOISE**2 / block.trust) + LEVEL * variance
-            self.doubt[b, :n] = 1 / block.trust
-            self.values[b, :n] = block.value - level
-        self.kernels = kernels
+        self.kernels = [np.tril(block.kernels(footprint)) for block in blocks]
+        self.doubts = [1 / block.trust for block in blocks]
+        self.values = [block.value - level for block in blocks]
+        self.level = LEVEL * variance
 
     def __call__(self, amplitudes: Array) -> tuple[float, Array, Array]:
         """Value, slope along each amplitude, and curvature; the last amplitude is the noise."""
-        stacks = self.kernels.reshape(len(self.kernels), -1)
-        covariance = (amplitudes[:-1] @ stacks).reshape(self.fixed.shape)
-        covariance += self.fixed
-        np.einsum("bii->bi", covariance)[:] += amplitudes[-1] * self.doubt
-        slack, dual, value = np.empty_like(covariance), np.empty_like(self.values), 0.0
+        value, slopes = 0.0, np.zeros(len(amplitudes))
         information = np.zeros((len(amplitudes), len(amplitudes)))
-        for b, matrix in enumerate(covariance):
+        for kernels, doubt, values in zip(self.kernels, self.doubts, self.values, strict=True):
+            stack = kernels.reshape(len(kernels), -1)
+            covariance = (amplitudes[:-1] @ stack + self.level).reshape(kernels.shape[1:])
+            np.einsum("ii->i", covariance)[:] += (amplitudes[-1] + LEAST_NOISE**2) * doubt
             # LAPACK goes down columns: its upper triangle is the lower of our rows.
-            factor, _ = scipy.linalg.lapack.dpotrf(matrix.T, lower=0, clean=0, overwrite_a=1)
-            dual[b], _ = scipy.linalg.lapack.dpotrs(factor, self.values[b], lower=0)
-            value += float(np.log(np.diag(factor)).sum()) + 0.5 * float(self.values[b] @ dual[b])
-            seen = self._seen(b, dual[b])
+            factor, _ = scipy.linalg.lapack.dpotrf(covariance.T, lower=0, clean=0, overwrite_a=1)
+            dual, _ = scipy.linalg.lapack.dpotrs(factor, values, lower=0)
+            value += float(np.log(np.diag(factor)).sum()) + 0.5 * float(values @ dual)
+            seen = _seen(kernels, doubt, dual)
             told, _ = scipy.linalg.lapack.dpotrs(factor, seen.T, lower=0)
             information += 0.5 * seen @ told
-            slack[b] = scipy.linalg.lapack.dpotri(factor, lower=0, overwrite_c=1)[0].T
-        slack -= dual[:, :, None] * dual[:, None, :]
-        own = np.einsum("bii->bi", slack)
-        noise = 0.5 * np.vdot(own, self.doubt)
-        own *= 0.5  # the others stand for two
-        return value, np.append(stacks @ slack.ravel(), noise), information
+            slack = scipy.linalg.lapack.dpotri(factor, lower=0, overwrite_c=1)[0].T
+            slack -= np.outer(dual, dual)
+            own = np.einsum("ii->i", slack)
+            slopes[-1] += 0.5 * own @ doubt
+            own *= 0.5  # the others stand for two
+            slopes[:-1] += stack @ slack.ravel()
+        return value, slopes, information
 
-    def _seen(self, b: int, dual: Array) -> Array:
-        """Multiply the derivatives of a block's covariance with a vector: ``(amplitudes, n)``."""
-        lower = self.kernels[:, b]
-        diagonal = np.einsum("kii->ki", lower)
-        products = lower @ dual + dual @ lower - diagonal * dual
-        return np.vstack([products, self.doubt[b] * dual])
+
+def _seen(kernels: Array, doubt: Array, dual: Array) -> Array:
+    """Multiply the derivatives of a block's covariance with a vector: ``(amplitudes, n)``."""
+    diagonal = np.einsum("kii->ki", kernels)
+    products = kernels @ dual + dual @ kernels - diagonal * dual
+    return np.vstack([products, doubt * dual])
 
 
 def matern(distance: Array, reach: float) -> Array:
