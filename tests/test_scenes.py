@@ -11,6 +11,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from scenes_for_tests import geobox, known_scene
+from thermosharp.errors import UsageError
 from thermosharp.rasters import Raster, grid_of, raster
 from thermosharp.scenes import ThermalScene
 
@@ -93,3 +94,9 @@ def test_layers_that_a_scene_must_have_are_asked_for(bare):
     with pytest.raises(TypeError, match="observed"):
         ThermalScene(name="x", lst=bare.held("lst"), usable=bare.held("usable"))
     assert bare.water is None and bare.lst_error is None
+
+
+def test_a_layer_that_no_scene_has_is_refused(bare):
+    with pytest.raises(UsageError, match="no layer 'heat' in a ThermalScene") as refused:
+        bare.values("heat")
+    assert refused.value.expected.startswith("one of lst, usable, observed, cloud")

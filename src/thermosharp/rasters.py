@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from thermosharp.errors import UsageError
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -162,14 +164,22 @@ class Layered:
         """Return a layer as the scene holds it."""
         return vars(self)[name]  # type: ignore[no-any-return]
 
-    def _bare(self, name: str) -> NDArray[Any] | None:
-        held = vars(self)[name]
-        return None if held is None else held.values
-
     def layers_held(self) -> "dict[str, Raster | xr.DataArray]":
         """Return all layers there are by name, as the scene holds them."""
-        names = [name for name, kind in vars(type(self)).items() if isinstance(kind, _Layer)]
-        return {name: held for name in names if (held := vars(self)[name]) is not None}
+        return {name: held for name in self._names() if (held := vars(self)[name]) is not None}
+
+    @classmethod
+    def _names(cls) -> list[str]:
+        return [name for name, kind in vars(cls).items() if isinstance(kind, _Layer)]
+
+    def _bare(self, name: str) -> NDArray[Any] | None:
+        if name not in (names := self._names()):
+            raise UsageError(
+                f"There is no layer {name!r} in a {type(self).__name__}",
+                expected="one of " + ", ".join(names),
+            )
+        held = vars(self)[name]
+        return None if held is None else held.values
 
     def replaced(self, **changes: Any) -> Self:
         """Do what `dataclasses.replace` does, which would make DataArrays of all layers."""

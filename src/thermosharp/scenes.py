@@ -99,7 +99,7 @@ class ThermalScene(Layered):
         self, layer: Literal["cloud", "water", "weight", "lst_error"]
     ) -> NDArray[Any] | None: ...
     def values(self, layer: str) -> NDArray[Any] | None:
-        """Return the bare array ``(y, x)`` of a layer; None where there is no such layer."""
+        """Return the bare array ``(y, x)`` of a layer; None where the scene came without it."""
         return self._bare(layer)
 
     @property
@@ -332,7 +332,7 @@ class SharpenedScene(Layered):
     @overload
     def values(self, layer: Literal["uncertainty"]) -> NDArray[Any] | None: ...
     def values(self, layer: str) -> NDArray[Any] | None:
-        """Return the bare array of a layer; None where there is no such layer."""
+        """Return the bare array of a layer; None where the method gave none."""
         return self._bare(layer)
 
     def plot(self, *, celsius: bool = False, limits: tuple[float, float] | None = None) -> "Figure":
