@@ -96,6 +96,15 @@ def test_layers_that_a_scene_must_have_are_asked_for(bare):
     assert bare.water is None and bare.lst_error is None
 
 
+def test_a_kind_of_scene_of_ones_own_has_the_layers_of_its_kind(bare):
+    class Named(ThermalScene):
+        pass
+
+    own = Named(**bare.layers_held(), name="own")
+    assert set(own.layers_held()) == set(bare.layers_held())
+    assert own.crop((slice(0, 3), slice(0, 4))).lst.shape == (3, 4)
+
+
 def test_a_layer_that_no_scene_has_is_refused(bare):
     with pytest.raises(UsageError, match="no layer 'heat' in a ThermalScene") as refused:
         bare.values("heat")

@@ -170,7 +170,8 @@ class Layered:
 
     @classmethod
     def _names(cls) -> list[str]:
-        return [name for name, kind in vars(cls).items() if isinstance(kind, _Layer)]
+        kinds = ((name, kind) for base in cls.__mro__ for name, kind in vars(base).items())
+        return [name for name, kind in kinds if isinstance(kind, _Layer)]
 
     def _bare(self, name: str) -> NDArray[Any] | None:
         if name not in (names := self._names()):
