@@ -7,7 +7,8 @@ scenes hold what they were given, nearly always a bare :class:`Raster`, and thei
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Window = tuple[slice, slice]
+
+#: What a scene holds a layer as.
+Held: TypeAlias = "Raster | xr.DataArray"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +46,12 @@ class Raster:
         """That of the values."""
         return self.values.shape
 
-    def __getitem__(self, window: Window) -> "Raster":
-        """Return what lies under a window ``(rows, columns)``; nothing is copied."""
-        return Raster(self.values[..., *window], self.geobox[window], self.attrs)
+    def __getitem__(self, part: tuple[EllipsisType, slice, slice]) -> "Raster":
+        """Return what lies under a window, ``[..., rows, columns]`` as of a DataArray.
+
+        Nothing is copied.
+        """
+        return Raster(self.values[part], self.geobox[part[1:]], self.attrs)
 
     def to_xarray(self) -> "xr.DataArray":
         """Wrap the same values as a DataArray."""
@@ -57,7 +64,7 @@ def raster(values: Any, geobox: GeoBox, **attrs: Any) -> "xr.DataArray":
     return _wrapped(values, dims, _coordinates(geobox), attrs)
 
 
-def grid_of(layer: "Raster | xr.DataArray") -> GeoBox:
+def grid_of(layer: Held) -> GeoBox:
     """Return the grid a raster lies on.
 
     That of a DataArray of its coordinates alone: the accessor and its array hold on to each other,
@@ -70,12 +77,7 @@ def grid_of(layer: "Raster | xr.DataArray") -> GeoBox:
     return geobox
 
 
-def under(layer: "Raster | xr.DataArray", window: Window) -> "Raster | xr.DataArray":
-    """Return what lies under a window ``(rows, columns)`` of slices; nothing is copied."""
-    return layer[window] if isinstance(layer, Raster) else layer[..., *window]
-
-
-def is_lazy(layer: "Raster | xr.DataArray") -> bool:
+def is_lazy(layer: Held) -> bool:
     """Tell whether the values are computed when they are asked for: Dask's."""
     return not isinstance(layer, Raster) and layer.chunks is not None
 
@@ -139,7 +141,7 @@ class Layer(_Layer):
             raise AttributeError(self.name)
         return self._looked_at(scene)
 
-    def __set__(self, scene: object, layer: "Raster | xr.DataArray") -> None:
+    def __set__(self, scene: object, layer: Held) -> None:
         vars(scene)[self.name] = layer
 
 
@@ -153,18 +155,18 @@ class OptionalLayer(_Layer):
     def __get__(self, scene: object | None, kind: type) -> Any:
         return None if scene is None else self._looked_at(scene)
 
-    def __set__(self, scene: object, layer: "Raster | xr.DataArray | None") -> None:
+    def __set__(self, scene: object, layer: "Held | None") -> None:
         vars(scene)[self.name] = layer
 
 
 class Layered:
     """A frozen dataclass some of whose fields are layers, and how to work on those as they are."""
 
-    def held(self, name: str) -> "Raster | xr.DataArray":
+    def held(self, name: str) -> Held:
         """Return a layer as the scene holds it."""
         return vars(self)[name]  # type: ignore[no-any-return]
 
-    def layers_held(self) -> "dict[str, Raster | xr.DataArray]":
+    def layers_held(self) -> dict[str, Held]:
         """Return all layers there are by name, as the scene holds them."""
         return {name: held for name in self._names() if (held := vars(self)[name]) is not None}
 

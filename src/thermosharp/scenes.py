@@ -25,7 +25,6 @@ from thermosharp.rasters import (
     Window,
     grid_of,
     is_lazy,
-    under,
 )
 from thermosharp.storage import empty, in_file, release
 
@@ -120,7 +119,7 @@ class ThermalScene(Layered):
 
     def crop(self, window: Window) -> "ThermalScene":
         """Return the part of the scene under a window ``(rows, columns)`` of slices."""
-        cropped = {name: under(layer, window) for name, layer in self.layers_held().items()}
+        cropped = {name: layer[..., *window] for name, layer in self.layers_held().items()}
         return self.replaced(**cropped)
 
     def compute(self) -> "ThermalScene":
@@ -227,7 +226,7 @@ class PredictorStack(Layered):
         and lie in a file are; of layers that are computed when asked for (Dask) nothing is
         computed.
         """
-        part = under(self.held("data"), window)
+        part = self.held("data")[..., *window]
         whole = part.shape[2] == self.held("data").shape[2]
         if not is_lazy(part) and in_file(part.values) and not whole:
             copied = np.array(part.values, order="C")

@@ -17,7 +17,6 @@ from thermosharp.features import (
     Channels,
     Land,
     filter_matrix,
-    gaussian,
     means_around,
     reach_of,
 )
@@ -193,9 +192,7 @@ class Detail(Sharpener):
         """Area means ``(planes, coarse y, coarse x)`` of fine planes, as a blurred sensor sees."""
         _, rows, cols = planes.shape
         if blur:
-            planes = kernels.filters.smooth(
-                planes, gaussian(blur * self.pair_.ratio), 0, rows, 0, cols
-            )
+            planes = means_around(planes, blur * self.pair_.ratio)
         share = np.maximum(overlap.total(np.ones((rows, cols), np.float32)), 1e-6)
         means: Array = overlap.total(planes) / share
         return means

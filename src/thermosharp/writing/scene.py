@@ -10,7 +10,7 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from thermosharp.errors import StorageFailed
-from thermosharp.rasters import Raster
+from thermosharp.rasters import Held, grid_of
 from thermosharp.scenes import SharpenedScene
 from thermosharp.threads import results_of
 from thermosharp.writing.cog import IN_MEMORY, cog_bytes, cog_file
@@ -81,14 +81,13 @@ def _picture(sharp: SharpenedScene, *, celsius: bool) -> dict[str, Making]:
 
 def _maps(sharp: SharpenedScene) -> dict[str, Making]:
     """How to make each GeoTIFF of a scene."""
+    layers = sharp.layers_held()
     making: dict[str, Making] = {
         f"{sharp.name}_sharp.tif": lambda: _kelvin_cog(
-            Raster(sharp.values("lst"), sharp.geobox),
-            sharp,
-            "land surface temperature, sharpened",
+            layers["lst"], sharp, "land surface temperature, sharpened"
         ),
         f"{sharp.name}_residual.tif": lambda: _kelvin_cog(
-            Raster(sharp.values("residual"), sharp.thermal.geobox),
+            layers["residual"],
             sharp,
             "observed minus predicted, before conservation",
             "observed minus predicted, after conservation",
@@ -99,11 +98,9 @@ def _maps(sharp: SharpenedScene) -> dict[str, Making]:
             "land surface temperature, observed, usable pixels",
         ),
     }
-    if (deviation := sharp.values("uncertainty")) is not None:
+    if (deviation := layers.get("uncertainty")) is not None:
         making[f"{sharp.name}_uncertainty.tif"] = lambda: _kelvin_cog(
-            Raster(deviation, sharp.geobox),
-            sharp,
-            "standard deviation of the sharpened temperature",
+            deviation, sharp, "standard deviation of the sharpened temperature"
         )
     return making
 
@@ -169,7 +166,7 @@ def _crs(geobox: GeoBox) -> str:
     return str(geobox.crs) if code is None else f"EPSG:{code}"
 
 
-def _kelvin_cog(layer: Raster, sharp: SharpenedScene, *descriptions: str) -> bytes | BinaryIO:
+def _kelvin_cog(layer: Held, sharp: SharpenedScene, *descriptions: str) -> bytes | BinaryIO:
     tags = {
         "TIFFTAG_SOFTWARE": f"thermosharp {version('thermosharp')}",
         "SCENE": sharp.name,
@@ -182,7 +179,7 @@ def _kelvin_cog(layer: Raster, sharp: SharpenedScene, *descriptions: str) -> byt
     make = cog_bytes if layer.values.nbytes <= IN_MEMORY else cog_file
     return make(
         layer.values.astype(np.float32, copy=False),
-        layer.geobox,
+        grid_of(layer),
         descriptions=descriptions,
         unit="K",
         tags={key: value for key, value in tags.items() if value},
