@@ -93,6 +93,8 @@ class Simulated:
         s.
     overhead : float
         (wall x slots - total sleep) / scenes, s.
+    busy : float
+        Processor time of client and scheduler / scenes, s; other work on the machine hardly moves it.
     client, scheduler : float
         Most memory, GiB.
     """
@@ -102,6 +104,7 @@ class Simulated:
     sleep: float
     wall: float
     overhead: float
+    busy: float
     client: float
     scheduler: float
 
@@ -117,6 +120,10 @@ def simulate(scenes: int = SCENES, seconds: float = SLEEP, threads: int = THREAD
         client.wait_for_workers(2, timeout=60)
         crew, most, over = Crew(client), [0], threading.Event()
 
+        def processor() -> float:
+            both = (one.cpu_times() for one in (psutil.Process(), scheduler))
+            return sum(one.user + one.system for one in both)
+
         def watch() -> None:
             while not over.wait(0.2):
                 most[0] = max(most[0], scheduler.memory_info().rss)
@@ -124,17 +131,19 @@ def simulate(scenes: int = SCENES, seconds: float = SLEEP, threads: int = THREAD
         list(crew.each(sleep, {str(i): 0.0 for i in range(100)}))  # connections are made
         watcher = threading.Thread(target=watch)
         watcher.start()
-        start, done = time.perf_counter(), 0
+        start, before, done = time.perf_counter(), processor(), 0
         for _ in crew.each(sleep, {f"scene {i}": seconds for i in range(scenes)}):
             done += 1
-        wall = time.perf_counter() - start
+        wall, busy = time.perf_counter() - start, processor() - before
         over.set()
         watcher.join()
         assert done == scenes
     ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     slots = 2 * threads
     overhead = (wall * slots - scenes * seconds) / scenes
-    return Simulated(scenes, slots, seconds, wall, overhead, ours, most[0] / GIB)
+    return Simulated(
+        scenes, slots, seconds, wall, overhead, busy / scenes, ours, most[0] / GIB
+    )
 
 
 @dataclass(frozen=True)
@@ -358,11 +367,11 @@ def parts(costs: list[Cost], runs: list[Scaled], simulated: Simulated | None) ->
         )  # fmt: skip
     if simulated:
         made["simulated"] = table(
-            ["scenes", "slots", "s a scene", "wall, s", "overhead a scene, ms", "client, GiB",
-             "scheduler, GiB"],
+            ["scenes", "slots", "s a scene", "wall, s", "overhead a scene, ms",
+             "processor, ms", "client, GiB", "scheduler, GiB"],
             [[f"{simulated.scenes:,}", str(simulated.slots), f"{simulated.sleep:g}",
               f"{simulated.wall:.1f}", f"{1e3 * simulated.overhead:.2f}",
-              f"{simulated.client:.2f}", f"{simulated.scheduler:.2f}"]],
+              f"{1e3 * simulated.busy:.2f}", f"{simulated.client:.2f}", f"{simulated.scheduler:.2f}"]],
         )  # fmt: skip
     return made
 
