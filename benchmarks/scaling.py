@@ -94,7 +94,7 @@ class Simulated:
     overhead : float
         (wall x slots - total sleep) / scenes, s.
     busy : float
-        Processor time of client and scheduler / scenes, s; other work on the machine hardly moves it.
+        Processor time of client and scheduler / scenes, s; other work hardly moves it.
     client, scheduler : float
         Most memory, GiB.
     """
@@ -141,9 +141,7 @@ def simulate(scenes: int = SCENES, seconds: float = SLEEP, threads: int = THREAD
     ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     slots = 2 * threads
     overhead = (wall * slots - scenes * seconds) / scenes
-    return Simulated(
-        scenes, slots, seconds, wall, overhead, busy / scenes, ours, most[0] / GIB
-    )
+    return Simulated(scenes, slots, seconds, wall, overhead, busy / scenes, ours, most[0] / GIB)
 
 
 @dataclass(frozen=True)
@@ -371,7 +369,8 @@ def parts(costs: list[Cost], runs: list[Scaled], simulated: Simulated | None) ->
              "processor, ms", "client, GiB", "scheduler, GiB"],
             [[f"{simulated.scenes:,}", str(simulated.slots), f"{simulated.sleep:g}",
               f"{simulated.wall:.1f}", f"{1e3 * simulated.overhead:.2f}",
-              f"{1e3 * simulated.busy:.2f}", f"{simulated.client:.2f}", f"{simulated.scheduler:.2f}"]],
+              f"{1e3 * simulated.busy:.2f}", f"{simulated.client:.2f}",
+              f"{simulated.scheduler:.2f}"]],
         )  # fmt: skip
     return made
 
