@@ -99,9 +99,10 @@ def score(
             expected=f"{truth.shape}, as the truth",
             came=str(estimate.shape),
         )
-    known = np.isfinite(estimate) & np.isfinite(truth)
-    error, observed = (estimate[known] - truth[known]), truth[known]
-    root_mean_square = rmse(estimate, truth)
+    gap = estimate - truth
+    known = np.isfinite(gap)
+    error, observed = gap[known], truth[known]
+    root_mean_square = math.sqrt(mean(error**2))
     return Scores(
         n=int(known.sum()),
         rmse=root_mean_square,
@@ -111,7 +112,7 @@ def score(
         gradient_rmse=_gradient_rmse(estimate, truth, known),
         ssim=ssim(estimate, truth),
         ergas=100 / ratio * root_mean_square / mean(observed),
-        **_coverage(estimate - truth, uncertainty),
+        **_coverage(gap, uncertainty),
     )
 
 

@@ -16,6 +16,7 @@ from rasterio.io import DatasetReader, DatasetWriter, MemoryFile
 from rasterio.shutil import copy
 from rasterio.windows import Window
 
+from thermosharp.allocator import give_back
 from thermosharp.errors import WriteFailed
 from thermosharp.storage import folder, release
 
@@ -105,6 +106,7 @@ def cog_file(
     WriteFailed
         The disk has no room for it, and for the image before it is packed.
     """
+    give_back()
     values = values[np.newaxis] if values.ndim == 2 else values
     layout = {"driver": "GTiff", "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
     profile = {**_profile(values, geobox, nodata), **layout, "bigtiff": "IF_SAFER"}
