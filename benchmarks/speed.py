@@ -355,18 +355,19 @@ def report(runs: Sequence[Run], first: dict[str, float], first_size: int, figure
 def goals(runs: Sequence[Run], first: Mapping[str, float], first_size: int) -> list[str]:
     """Say which goals are reached, and what a picture and a report leave of it."""
     rows = []
-    for job, (size, bands), what, least in GOALS:
-        # A warm process makes maps alone.
-        alike = job if what == "inner" else f"{job}{MAPS_ONLY}"
-        found = ratios(runs, alike, (size, bands), what)
+    for job, place, what, least in GOALS:
+        size, bands = place
+        warm = what == "inner"  # makes maps alone
+        found = ratios(runs, job if warm else f"{job}{MAPS_ONLY}", place, what)
         if found:
-            where = "in a warm process" if what == "inner" else "whole process"
-            all_of_it = None if what == "inner" else _middle(ratios(runs, job, (size, bands), what))
-            name = f"{job}, {size} x {size} x {bands}, {where}"
-            rows.append([name, str(least), *_verdict(found, least), _number(all_of_it, 1)])
-    for job in filter(METHODS.get, first) if first_size == PEER_SIZE else ():
+            name = f"{job}, {size} x {size} x {bands}, {'in a warm' if warm else 'whole'} process"
+            everything = [] if warm else ratios(runs, job, place, what)
+            rows.append(
+                [name, str(least), *_verdict(found, least), _number(_middle(everything), 1)]
+            )
+    for job in METHODS if first_size == PEER_SIZE else ():
         theirs = _middle(_measured(runs, AGAINST[job], (first_size, 10), "seconds"))
-        if theirs:
+        if job in first and theirs:
             name = f"{job}, {first_size} x {first_size} x 10, a first run ever"
             verdict = _verdict([theirs / first[f"{job}{MAPS_ONLY}"]], FIRST_GOAL)
             rows.append([name, str(FIRST_GOAL), *verdict, _number(theirs / first[job], 1)])
@@ -461,11 +462,11 @@ def main() -> None:
         first = first_run(Path(folder), first_size, told.methods)
         for more in measure(told.sizes, told.methods, told.pairs, python, Path(folder)):
             runs += more
+            page = report(runs, first, first_size, figure.name)
             if told.write:  # size by size: all of them take hours
-                page = report(runs, first, first_size, figure.name)
                 told.write.write_text(page, encoding="utf-8")
                 plot(runs, figure)
-    print(report(runs, first, first_size, figure.name))
+    print(page)
 
 
 if __name__ == "__main__":

@@ -149,11 +149,17 @@ def test_registration_finds_what_is_planted(tmp_path):
 
 def test_thousands_of_scenes_are_scheduled_with_little_memory():
     """A real scheduler; ten thousand scenes on a quiet machine are in docs/scaling.md."""
-    code = "from scaling import simulate; one = simulate(2000); print(one.busy, one.client)"
+    # Scenes that sleep so long leave room for the tests beside them: what is handed out too late
+    # shows, and not that the machine is busy.
+    code = (
+        "from scaling import simulate; one = simulate(2000, 0.3); "
+        "print(one.overhead, one.busy, one.client)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=SCRIPT.parent, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    busy, client = map(float, done.stdout.split())
+    overhead, busy, client = map(float, done.stdout.split())
     assert client < 1  # GiB
-    assert busy < 0.02  # s of processor a scene, for other tests run beside it
+    assert overhead < 0.05  # s a scene; other tests run beside it
+    assert busy < 0.02  # the same of processors
