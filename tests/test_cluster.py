@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import dask
@@ -21,9 +22,12 @@ from distributed import Client, LocalCluster
 import thermosharp as ts
 from test_cli import NAMES, fine_values, geotiff, leftovers, lst_values, run, summary
 from thermosharp import crew as crew_module
+from thermosharp.attempts import carry_out
 from thermosharp.cluster import FEW, SETTINGS, Workforce
 from thermosharp.crew import AHEAD, Crew
 from thermosharp.errors import ClusterLost, NoOverlap, Refused, UsageError, WorkerLost
+from thermosharp.pairing import find_images
+from thermosharp.scene_job import SceneJob, SharpenOptions
 from thermosharp.threads import cores
 from thermosharp.writing import Ledger, write_files
 from thermosharp.writing.lock import NAME as LOCK
@@ -513,6 +517,36 @@ def test_a_ledger_tells_who_began_and_how_it_ended(tmp_path):
     assert [attempt["status"] for attempt in told["attempts"]] == [None, None, "failed"]
     assert ledger.begin("a", "another run") == 0
     assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("same_run", [True, False])
+def test_the_ledger_hears_of_a_scene_whose_worker_died_after_its_last_byte(
+    tmp_path, monkeypatch, same_run
+):
+    """Whoever finds the scene made, in the same run or a later one, says so for the dead worker."""
+    many_scenes(tmp_path, 1)
+
+    def killed(*words):
+        raise SystemExit
+
+    options = SharpenOptions(
+        lst=(tmp_path / "lst",), fine=(tmp_path / "fine.tif",), output=tmp_path, method="bicubic"
+    )  # fmt: skip
+    images = tuple(find_images(options.fine))
+    job = SceneJob(
+        name="s00", path=tmp_path / "lst" / "s00.tif", options=options, images=images, run="a"
+    )
+    with monkeypatch.context() as death, pytest.raises(SystemExit):
+        death.setattr(Ledger, "end", killed)
+        carry_out(job)
+    made, ledger = rasters(tmp_path), Ledger(tmp_path)
+    assert ledger.read("s00")["status"] == "working"
+    again = carry_out(job if same_run else replace(job, run="b"))
+    assert again.status == ("done" if same_run else "kept")
+    assert rasters(tmp_path) == made
+    told = ledger.read("s00")
+    assert (told["status"], told["reason"]) == ("done", "")
+    assert [(one["run"], one["status"]) for one in told["attempts"]] == [("a", "done")]
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"attempts": 3}'])

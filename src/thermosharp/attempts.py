@@ -36,9 +36,13 @@ def carry_out(job: SceneJob) -> Outcome:
         done = None if earlier is None else _done_already(job, earlier)
     except Exception as error:
         return failure(job, error)
-    if done is not None or not job.run:
+    if not job.run:
         return done or _try(job)
     ledger = Ledger(job.options.output)
+    if earlier is not None and done is not None:
+        if ledger.read(job.name)["status"] == "working":  # who made it died before it said so
+            _note_end(ledger, job.name, earlier.get("run", {}).get("id", ""), "done")
+        return done
     outcome = _try_noted(job, ledger)
     for _ in range(MOST_TRIES - 1):
         if not outcome.passing:
@@ -55,11 +59,18 @@ def _try_noted(job: SceneJob, ledger: Ledger) -> Outcome:
     except (ThermosharpError, OSError) as error:
         return failure(job, error)
     outcome = _try(job, deaths=deaths)
-    try:
-        ledger.end(job.name, job.run, outcome.status, outcome.row)
-    except (ThermosharpError, OSError) as error:
-        logger.warning("the ledger of %s could not be kept: %s", job.name, error)
+    _note_end(ledger, job.name, job.run, outcome.status, outcome.row)
     return outcome
+
+
+def _note_end(
+    ledger: Ledger, name: str, run: str, status: str, row: Mapping[str, Any] | None = None
+) -> None:
+    """Note what became of a scene; that this cannot be noted is no reason to lose the scene."""
+    try:
+        ledger.end(name, run, status, row or {})
+    except (ThermosharpError, OSError) as error:
+        logger.warning("the ledger of %s could not be kept: %s", name, error)
 
 
 def failure(job: SceneJob, error: Exception, about: Mapping[str, Any] | None = None) -> Outcome:
