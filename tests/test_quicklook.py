@@ -13,8 +13,9 @@ from odc.geo.geobox import GeoBox
 from rasterio.transform import Affine
 
 from thermosharp.rasters import raster
-from thermosharp.report.pixels import block_mean
-from thermosharp.report.quicklook import CLOSE_UP_PIXELS, MISSING, quicklook
+from thermosharp.report.picture import CLOSE_UP_PIXELS, picture_of
+from thermosharp.report.pixels import block_mean, on_grid
+from thermosharp.report.quicklook import MISSING, plot, quicklook
 from thermosharp.scenes import Diagnostics, SharpenedScene, ThermalScene
 from thermosharp.simulate.sensor import coarse_grid
 
@@ -155,6 +156,35 @@ def test_wide_scenes_get_a_close_up() -> None:
     wide = scene((700, 700))
     assert 2 * CLOSE_UP_PIXELS < 700 / 3.5
     assert decoded(quicklook(wide)).shape[0] > 1.5 * decoded(quicklook(small)).shape[0]
+
+
+@pytest.mark.parametrize("most", [1600, 300, 200])
+def test_a_close_up_shows_pixels_as_they_are(most: int) -> None:
+    """However much the whole was averaged, to be drawn."""
+    sharp = scene((700, 703))
+    where = (slice(290, 390), slice(600, 703))  # what is gained: also under the last, partial block
+    gained = sharp.values("lst").copy()
+    gained[where] += 40 * np.random.default_rng(0).random((100, 103), np.float32)
+    sharp = replace(sharp, lst=raster(gained, sharp.geobox))
+    found = picture_of(sharp, most).close_up
+    assert found is not None
+    grid = found.sharpened.geobox
+    assert grid.resolution == sharp.geobox.resolution
+    assert max(grid.shape) <= most
+    to_whole = ~sharp.geobox.transform * grid.transform
+    rows, columns = (
+        slice(round(start), round(start) + size)
+        for start, size in zip((to_whole.f, to_whole.c), grid.shape, strict=True)
+    )
+    assert rows.start < 390 and rows.stop > 290 and columns.stop > 600
+    np.testing.assert_array_equal(found.sharpened.values, gained[rows, columns])
+    whole = on_grid(sharp.thermal.usable_kelvin, sharp.geobox).values
+    np.testing.assert_array_equal(found.observed.values, whole[rows, columns])
+    # Drawn where it lies: the frame in the whole, and the axes of the close-up.
+    axes = plot(sharp).axes
+    frame, below = axes[0].patches[0].get_bbox(), axes[2]
+    assert frame.x0 == pytest.approx(below.get_xlim()[0])
+    assert frame.y1 == pytest.approx(below.get_ylim()[1])
 
 
 def test_large_scenes_are_quick() -> None:

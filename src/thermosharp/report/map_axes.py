@@ -19,6 +19,8 @@ class MapAxes:
 
     Attributes
     ----------
+    grid : GeoBox
+        What is drawn.
     extent : tuple of float
         (left, right, bottom, top) of the whole grid.
     aspect : float
@@ -29,6 +31,7 @@ class MapAxes:
         Of the whole grid on the ground, m.
     """
 
+    grid: GeoBox
     extent: Box
     aspect: float
     labels: tuple[str, str]
@@ -40,16 +43,16 @@ class MapAxes:
         left, right, bottom, top = self.extent
         return self.aspect * abs(top - bottom) / abs(right - left)
 
-    def part(self, shape: tuple[int, ...], window: tuple[slice, slice]) -> Box:
-        """Extent of a window (rows, columns) of the grid of this shape."""
+    def part(self, grid: GeoBox) -> Box:
+        """Extent of a part of the map that has a grid of its own, parallel to this one."""
         left, right, bottom, top = self.extent
-        rows, columns = window
-        dx, dy = (right - left) / shape[1], (bottom - top) / shape[0]
+        place = ~self.grid.transform * grid.transform
+        dx, dy = (right - left) / self.grid.shape[1], (bottom - top) / self.grid.shape[0]
         return (
-            left + columns.start * dx,
-            left + columns.stop * dx,
-            top + rows.stop * dy,
-            top + rows.start * dy,
+            left + place.c * dx,
+            left + (place.c + place.a * grid.shape[1]) * dx,
+            top + (place.f + place.e * grid.shape[0]) * dy,
+            top + place.f * dy,
         )
 
 
@@ -61,9 +64,9 @@ def axes_of(grid: GeoBox) -> MapAxes:
     if crs_of(grid).geographic:
         aspect = 1 / max(np.cos(np.radians((bottom + top) / 2)), 0.05)
         labels = ("longitude (°)", "latitude (°)")
-        return MapAxes((left, right, bottom, top), aspect, labels, across)
+        return MapAxes(grid, (left, right, bottom, top), aspect, labels, across)
     up = abs(grid.resolution.y) * height * metres_per_unit(grid) / 1000
-    return MapAxes((0.0, across / 1000, 0.0, up), 1.0, ("km east", "km north"), across)
+    return MapAxes(grid, (0.0, across / 1000, 0.0, up), 1.0, ("km east", "km north"), across)
 
 
 def scale_bar(ax: Axes, layout: MapAxes) -> None:

@@ -14,20 +14,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from thermosharp.report.map_axes import MapAxes, axes_of, frame, scale_bar
-from thermosharp.report.picture import Picture, picture_of
-from thermosharp.report.pixels import CELSIUS_ZERO, ground_resolution
+from thermosharp.report.picture import CloseUp, Picture, picture_of
+from thermosharp.report.pixels import CELSIUS_ZERO
 from thermosharp.report.sun import solar_time
 from thermosharp.scenes import SharpenedScene
 
 #: Side length in pixels above which images are averaged before they are drawn.
 MAX_PIXELS = 1600
-#: Width of the close-up in coarse pixels: wide enough for a quarter of a town, few enough to count.
-CLOSE_UP_PIXELS = 55
 DPI = 150
 #: Strategy of zlib, Z_RLE.
 _RUN_LENGTHS = 3
@@ -91,17 +88,13 @@ def draw(picture: Picture, *, celsius: bool = False, limits: Limits | None = Non
     zero = CELSIUS_ZERO if celsius else 0.0
     low, high = limits or picture.limits
     norm = Normalize(low - zero, high - zero)
-    images = (picture.observed.values - zero, picture.sharpened.values - zero)
-    layout = axes_of(picture.grid)
-    window = _close_up(*images, picture.coarse / ground_resolution(picture.grid))
-    rows = [None] if window is None else [None, window]
-
-    figure, axes = _canvas(layout.height_over_width, len(rows))
-    for pair, part in zip(axes, rows, strict=True):
-        image = _pair(pair, images, layout, norm, part)
-    if window is not None:
+    layout, close_up = axes_of(picture.grid), picture.close_up
+    figure, axes = _canvas(layout.height_over_width, 1 if close_up is None else 2)
+    image = _pair(axes[0], picture, zero, layout, norm)
+    if close_up is not None:
         for ax in axes[0]:
-            frame(ax, layout.part(images[1].shape, window), FRAME)
+            frame(ax, layout.part(close_up.sharpened.geobox), FRAME)
+        image = _pair(axes[1], close_up, zero, layout, norm)
     scale_bar(axes[0][0], layout)
     _colour_bar(figure, axes, image, "°C" if celsius else "K")
     _words(figure, axes, picture, layout)
@@ -124,28 +117,6 @@ def _png(figure: Figure, tags: dict[str, str] | None = None) -> bytes:
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     image.save(buffer, "png", dpi=(DPI, DPI), pnginfo=told, compress_type=_RUN_LENGTHS)
     return buffer.getvalue()
-
-
-def _close_up(
-    observed: NDArray[np.floating], sharpened: NDArray[np.floating], coarse: float
-) -> tuple[slice, slice] | None:
-    """Find the window with the most detail gained, well covered; None if all is close enough."""
-    height, width = sharpened.shape
-    share = CLOSE_UP_PIXELS * coarse / max(height, width)
-    if share > 0.5:
-        return None
-    size = (max(int(height * share), 1), max(int(width * share), 1))
-    gained = np.abs(sharpened - observed)
-    # Half a window apart: a fine search costs more than it shows.
-    best, where = 0.0, None
-    for top in range(0, height - size[0] + 1, max(size[0] // 2, 1)):
-        for left in range(0, width - size[1] + 1, max(size[1] // 2, 1)):
-            window = (slice(top, top + size[0]), slice(left, left + size[1]))
-            part = gained[window]
-            known = np.isfinite(part)
-            if known.mean() > 0.95 and (detail := float(part[known].mean())) > best:
-                best, where = detail, window
-    return where
 
 
 def _canvas(height_over_width: float, rows: int) -> tuple[Figure, list[list[Axes]]]:
@@ -180,29 +151,24 @@ def _canvas(height_over_width: float, rows: int) -> tuple[Figure, list[list[Axes
 
 
 def _pair(
-    axes: list[Axes],
-    images: tuple[NDArray[np.floating], NDArray[np.floating]],
-    layout: MapAxes,
-    norm: Normalize,
-    window: tuple[slice, slice] | None,
+    axes: list[Axes], shown: Picture | CloseUp, zero: float, layout: MapAxes, norm: Normalize
 ) -> AxesImage:
-    whole = (slice(None), slice(None))
-    extent = layout.extent if window is None else layout.part(images[1].shape, window)
-    for ax, values in zip(axes, images, strict=True):
+    close = isinstance(shown, CloseUp)
+    for ax, layer in zip(axes, (shown.observed, shown.sharpened), strict=True):
         image = ax.imshow(
-            np.ma.masked_invalid(values[window or whole]),
-            extent=extent,
+            np.ma.masked_invalid(layer.values - zero),
+            extent=layout.part(layer.geobox),
             norm=norm,
             cmap=colours(),
             aspect=layout.aspect,
-            interpolation="nearest" if window else "auto",
+            interpolation="nearest" if close else "auto",
         )
         ax.set_facecolor(MISSING)
         ax.tick_params(labelsize=8, colors=MUTED, length=3, width=0.6)
         ax.locator_params(nbins=6)
         ax.ticklabel_format(useOffset=False, style="plain")
         for spine in ax.spines.values():
-            spine.set(color=FRAME if window else MUTED, linewidth=1.6 if window else 0.5)
+            spine.set(color=FRAME if close else MUTED, linewidth=1.6 if close else 0.5)
     axes[0].set_ylabel(layout.labels[1], fontsize=8, color=MUTED)
     axes[1].tick_params(labelleft=False)
     return image

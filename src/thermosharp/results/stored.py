@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,15 +18,8 @@ from rasterio.windows import Window
 from thermosharp.errors import UnreadableFile
 from thermosharp.rasterfiles import open_raster
 from thermosharp.rasters import Raster
-from thermosharp.report.picture import Picture, centre
-from thermosharp.report.pixels import (
-    block_mean,
-    coarsened,
-    crs_of,
-    ground_resolution,
-    on_grid,
-    step_for,
-)
+from thermosharp.report.picture import Picture, centre, pictured
+from thermosharp.report.pixels import block_mean, coarsened, crs_of, step_for
 from thermosharp.report.sun import is_day, solar_time
 from thermosharp.writing import finished
 
@@ -192,12 +186,22 @@ class StoredScene:
         rows, columns = (
             slice((n - min(n, most)) // 2, (n + min(n, most)) // 2) for n in self.grid.shape
         )
+        return self.part(layer, (rows, columns))
+
+    def part(self, layer: Layer, window: tuple[slice, slice]) -> Raster:
+        """Read rows and columns of a layer of the fine grid.
+
+        Raises
+        ------
+        UnreadableFile
+            The GeoTIFF is damaged or not there.
+        """
         try:
             with open_raster(self.path(layer)) as file:
-                values = file.read(1, window=Window.from_slices(rows, columns))
+                values = file.read(1, window=Window.from_slices(*window))
         except rasterio.errors.RasterioError as error:
             raise _damaged(self.path(layer), error) from error
-        return Raster(values, self.grid[rows, columns])
+        return Raster(values, self.grid[window])
 
     def coarse(self, layer: Layer) -> Raster:
         """Read the first band of a layer of the coarse grid.
@@ -216,17 +220,12 @@ class StoredScene:
 
     def picture(self, most: int) -> Picture:
         """Read what is drawn of the scene, no side longer than `most` pixels."""
-        step = step_for(self.grid, most)
-        sharpened = self.averaged("sharp", step)
-        return Picture(
-            name=self.name,
-            observed=on_grid(self.coarse("observed"), sharpened.geobox),
-            sharpened=sharpened,
-            coarse=ground_resolution(self.coarse_grid),
-            fine=ground_resolution(self.grid),
-            acquired=self.acquired,
-            method=self.method,
-        )
+        return pictured(
+            name=self.name, observed=self.coarse("observed"),
+            sharpened=self.averaged("sharp", step_for(self.grid, most)),
+            grid=self.grid, cut=partial(self.part, "sharp"), most=most,
+            acquired=self.acquired, method=self.method,
+        )  # fmt: skip
 
     def _grid(self, which: str) -> GeoBox:
         told = self.record["grids"][which]
