@@ -91,6 +91,22 @@ def test_what_is_compiled_loads_without_the_compiler(method, loaded):
     assert loaded(compiler, "--maps-only", "--method", *method, "-o", "second") == "[]"
 
 
+def test_loops_are_kept_by_a_numba_that_names_its_parts_otherwise(tmp_path):
+    (tmp_path / "twice.py").write_text(
+        "from thermosharp.kernels.loops import loop\n"
+        "@loop()\ndef twice(number):\n    return 2 * number\n"
+    )
+    code = (
+        "import numba.core.cpu, numba.core.runtime.nrt as nrt; del nrt.rtsys\n"
+        "from twice import twice\n"
+        "print(twice(4), sum(twice.stats.cache_hits.values()))"
+    )
+    command = [sys.executable, "-c", code]
+    for hits in (0, 1):
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        assert done.stdout.split() == ["8", str(hits)], done.stdout + done.stderr
+
+
 def test_no_part_of_scipy_is_loaded_before_it_is_used():
     """Files can be read meanwhile."""
     code = f"import sys, thermosharp.one_scene; print(sorted({SCIPY} & set(sys.modules)))"

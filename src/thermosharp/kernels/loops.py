@@ -5,7 +5,6 @@ from typing import Any
 
 from numba import njit
 from numba.core.caching import FunctionCache
-from numba.core.runtime.nrt import rtsys
 
 Function = Callable[..., Any]
 
@@ -19,9 +18,14 @@ class LoadingCache(FunctionCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Load compiled code; None where there is none yet."""
-        rtsys.initialize(target_context)  # what compiled code calls: memory, and its release
-        with self._guard_against_spurious_io_errors():
-            return self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        try:  # by names that are numba's own business
+            from numba.core.runtime.nrt import rtsys
+
+            rtsys.initialize(target_context)  # what compiled code calls: memory, and its release
+            with self._guard_against_spurious_io_errors():
+                return self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        except (AttributeError, ImportError):  # a numba that names them otherwise: slower
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
 
 
 def loop(*, fastmath: Collection[str] = ()) -> Callable[[Function], Any]:
