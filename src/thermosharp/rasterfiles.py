@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import rasterio
+from rasterio.env import get_gdal_config, set_gdal_config
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.session import Session
 
@@ -47,6 +48,37 @@ class _Lent(Session):  # type: ignore[misc]
 
     def get_credential_options(self) -> dict[str, str]:
         return self.credentials
+
+
+class _FewBlocks:
+    """A limit of the memory that GDAL keeps blocks of images in.
+
+    GDAL's own choice is a twentieth of the machine's. It has one limit for the whole process:
+    this one holds until the last thread that works under it is done.
+    """
+
+    #: Bytes.
+    LIMIT = 128_000_000
+
+    def __init__(self) -> None:
+        self._lock, self._users, self._usual = threading.Lock(), 0, 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._usual = get_gdal_config("GDAL_CACHEMAX")
+                set_gdal_config("GDAL_CACHEMAX", min(self.LIMIT, self._usual))
+            self._users += 1
+
+    def __exit__(self, *raised: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                set_gdal_config("GDAL_CACHEMAX", self._usual)
+
+
+#: To read or write a large image under, strip by strip.
+few_blocks = _FewBlocks()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pyproj.exceptions import CRSError
 from rasterio.windows import Window
 
 from thermosharp.errors import UnreadableFile
-from thermosharp.rasterfiles import open_raster
+from thermosharp.rasterfiles import few_blocks, open_raster
 from thermosharp.rasters import Raster
 from thermosharp.report.picture import Picture, centre, pictured
 from thermosharp.report.pixels import block_mean, coarsened, crs_of, step_for
@@ -29,8 +29,6 @@ Layer = Literal["sharp", "uncertainty", "residual", "observed"]
 
 #: Pixels read at a time.
 _STRIP = 1_000_000
-#: Memory that GDAL may keep blocks in meanwhile, bytes; its own choice is a share of the machine's.
-_CACHE = 64_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +146,7 @@ class StoredScene:
                 rows = max(_STRIP // file.width // step, 1) * step
                 for top in range(0, file.height, rows):
                     window = Window(0, top, file.width, min(rows, file.height - top))
-                    with rasterio.Env(GDAL_CACHEMAX=_CACHE):
+                    with few_blocks:
                         strip = file.read(1, window=window)
                     yield top, strip
         except rasterio.errors.RasterioError as error:

@@ -18,6 +18,7 @@ from rasterio.windows import Window
 
 from thermosharp.allocator import give_back
 from thermosharp.errors import WriteFailed
+from thermosharp.rasterfiles import few_blocks
 from thermosharp.storage import folder, release
 
 #: Images of more bytes than this are made in a file: in memory they take four times as much, and
@@ -39,9 +40,6 @@ OPTIONS = {
 
 #: Rows whose statistics are found at a time: few enough to stay in the processor's cache.
 _ROWS = 64
-
-#: Memory that GDAL may keep blocks in while it makes a large image, bytes.
-CACHE = 128_000_000
 
 
 def cog_bytes(
@@ -113,7 +111,7 @@ def cog_file(
     with TemporaryDirectory(dir=folder(), ignore_cleanup_errors=True) as scratch:
         plain, packed = (Path(scratch) / name for name in ("plain.tif", "packed.tif"))
         try:
-            with rasterio.Env(GDAL_CACHEMAX=CACHE):
+            with few_blocks:
                 with rasterio.open(plain, "w", **profile) as dataset:
                     for rows, window in _strips(values):
                         dataset.write(values[:, rows], window=window)
