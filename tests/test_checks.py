@@ -32,6 +32,7 @@ from thermosharp.cloud_rims import distrust_rims
 from thermosharp.errors import Refused, UsageError
 from thermosharp.findings import Finding, enforce
 from thermosharp.pairing import find_images
+from thermosharp.products.options import ThermalOptions
 from thermosharp.products.qc_content import disagreement
 from thermosharp.rasters import raster
 from thermosharp.sharpeners import TsHARP
@@ -370,7 +371,10 @@ def test_rims_of_clouds_in_the_fine_image(tmp_path):
     classes[10, 10], classes[20, 20] = 9, 10
     band_path(root, "SCL", 20).unlink()
     write_jp2(band_path(root, "SCL", 20), classes, 20)
-    (plain,), (wide,) = (find_images([root], mask_margin=margin) for margin in (0, 60))
+    (plain,), (wide,) = (
+        find_images([root], thermal=ThermalOptions(thresholds=Thresholds(scl_margin=margin)))
+        for margin in (0, 60)
+    )
     gone = ~plain.open().valid, ~wide.open().valid
     assert np.argwhere(gone[0]).tolist() == [[10, 10], [20, 20]]
     rows, cols = np.mgrid[:30, :30]
@@ -384,13 +388,14 @@ def test_the_offset_of_sentinel_2_is_taken_off_on_demand(tmp_path):
     stored = numbers((4, 40, 40), seed=3, low=1150, high=4000)
     names = ("B02", "B03", "B04", "B08")
     path = write_fine(tmp_path / "S2_2023-07-14.tif", stored, descriptions=names)
-    (kept,), (fixed,) = (find_images([path], fix=frozenset(fix)) for fix in ((), ("S2_OFFSET",)))
+    repair = ThermalOptions(fix=frozenset({"S2_OFFSET"}))
+    (kept,), (fixed,) = (find_images([path], thermal=thermal) for thermal in (None, repair))
     kept, fixed = kept.open(), fixed.open()
     assert said(kept.findings)["S2_OFFSET"] == "warning"
     assert said(fixed.findings)["S2_OFFSET"] == "repaired"
     np.testing.assert_allclose(fixed.data.values, kept.data.values - 0.1, atol=1e-6)
     low = write_fine(tmp_path / "S2_2023-07-15.tif", stored - 1000, descriptions=names)
-    (clean_image,) = find_images([low], fix=frozenset({"S2_OFFSET"}))
+    (clean_image,) = find_images([low], thermal=repair)
     np.testing.assert_allclose(clean_image.open().data.values, (stored - 1000) / 1e4, atol=1e-6)
     assert "S2_OFFSET" not in said(clean_image.open().findings)
 

@@ -94,6 +94,19 @@ def test_the_reading_options_of_sharpen(tmp_path, evaluate):
     assert roles["rmse"] == pytest.approx(kelvin["rmse"])
 
 
+def test_faults_of_the_fine_image_are_repaired_as_for_sharpen(tmp_path, evaluate):
+    stored = (fine_values() * 1e4 + 1000).round().astype(np.uint16)
+    geotiff(tmp_path / "fine.tif", stored, 20, names=["B02", "B03", "B04", "B08"])
+    words = ["--method", "bicubic", "--json"]
+
+    def told(*more):
+        found = json.loads(evaluate(*words, *more).stdout)["findings"]
+        return {one["code"]: one["severity"] for one in found}
+
+    assert told()["S2_OFFSET"] == "warning"
+    assert told("--fix", "S2_OFFSET")["S2_OFFSET"] == "repaired"
+
+
 def test_a_box_narrows_what_is_compared(evaluate):
     words = ["--method", "bicubic", "--json"]
     whole = rows(evaluate(*words))["bicubic"]["n"]

@@ -295,7 +295,7 @@ def evaluate(
             came=f"{len(others) + 1}, such as {path.name} and {others[0].name}",
             advice="give one of the files",
         )
-    images = find_images(fine, bands=bands, resolution=resolution)
+    images = find_images(fine, bands=bands, resolution=resolution, thermal=thermal)
     with err.status("degrading and recovering ..."):
         pair = open_pair(path, images, thermal=thermal, extent=area)
         predictors = pair.predictors()

@@ -8,10 +8,10 @@ from typing import Any
 from thermosharp.checks import check_predictors, check_thermal
 from thermosharp.cloud_rims import distrust_rims
 from thermosharp.coregister import register, register_to_water
-from thermosharp.errors import ThermosharpError, UsageError
+from thermosharp.errors import ThermosharpError
 from thermosharp.extents import Extent
 from thermosharp.findings import Finding
-from thermosharp.pairing import find_images, find_scenes, must_exist, open_pair
+from thermosharp.pairing import find_scenes, images_or_why, must_exist, open_pair
 from thermosharp.products.images import PredictorImage
 from thermosharp.products.options import ThermalOptions
 from thermosharp.products.thermal import read_thermal
@@ -95,21 +95,16 @@ class Inspection:
         self.paths, self.findings = find_scenes(options.lst)
 
     def __iter__(self) -> Iterator[Inspected]:
-        options, images = self.options, []
+        options, images = self.options, list[PredictorImage]()
         broken: tuple[Finding, ...] = ()
         if options.fine:
-            try:
-                images = find_images(
-                    options.fine,
-                    bands=options.bands,
-                    resolution=options.resolution,
-                    mask_margin=options.thermal.thresholds.scl_margin,
-                    fix=options.thermal.fix,
-                )
-            except UsageError:
-                raise
-            except ThermosharpError as error:
-                broken = (_as_finding(error),)
+            images, why = images_or_why(
+                options.fine,
+                bands=options.bands,
+                resolution=options.resolution,
+                thermal=options.thermal,
+            )
+            broken = () if why is None else (_as_finding(why),)
         for path in self.paths:
             found = self._look(path, images)
             yield replace(found, findings=(*broken, *found.findings))

@@ -8,7 +8,7 @@ from odc.geo.geobox import GeoBox
 
 from thermosharp.cloud_rims import distrust_rims
 from thermosharp.coregister import register_to_water, search_reach
-from thermosharp.errors import AmbiguousInput, UsageError
+from thermosharp.errors import AmbiguousInput, ThermosharpError, UsageError
 from thermosharp.extents import Extent
 from thermosharp.findings import Finding
 from thermosharp.locations import remote
@@ -149,8 +149,7 @@ def find_images(
     *,
     bands: str | None = None,
     resolution: int = 20,
-    mask_margin: float = 0.0,
-    fix: frozenset[str] = frozenset(),
+    thermal: ThermalOptions | None = None,
 ) -> list[PredictorImage]:
     """Find the fine images; all but the first path add layers to each of them.
 
@@ -162,16 +161,16 @@ def find_images(
         For the first path.
     resolution : int
         See :func:`thermosharp.products.find_predictors`.
-    mask_margin : float
-        Metres by which clouds of the fine image are widened.
-    fix : frozenset of str
-        Faults to repair; see :class:`PredictorImage`.
+    thermal : ThermalOptions, optional
+        Its faults to repair, and its threshold of how far clouds are widened, go for fine images
+        too.
 
     Raises
     ------
     AmbiguousInput
         A further path holds several images.
     """
+    thermal = thermal or ThermalOptions()
     first, *further = (
         find_predictors(path, bands=bands if not i else None, resolution=resolution)
         for i, path in enumerate(paths)
@@ -185,4 +184,23 @@ def find_images(
                 advice="give the series as the first --fine, and single images after it",
             )
     more = [images[0] for images in further]
-    return [replace(image.plus(more), mask_margin=mask_margin, fix=fix) for image in first]
+    margin, fix = thermal.thresholds.scl_margin, thermal.fix
+    return [replace(image.plus(more), mask_margin=margin, fix=fix) for image in first]
+
+
+def images_or_why(
+    paths: Sequence[Path], *, bands: str | None, resolution: int, thermal: ThermalOptions
+) -> tuple[list[PredictorImage], ThermosharpError | None]:
+    """Do as :func:`find_images`; where the images are at fault, say why there are none.
+
+    Raises
+    ------
+    UsageError
+        The call is at fault.
+    """
+    try:
+        return find_images(paths, bands=bands, resolution=resolution, thermal=thermal), None
+    except UsageError:
+        raise
+    except ThermosharpError as error:
+        return [], error

@@ -15,12 +15,11 @@ from odc.geo.geobox import GeoBox
 from thermosharp.attempts import carry_out, failure
 from thermosharp.checks import check_series
 from thermosharp.cluster import Workforce
-from thermosharp.errors import ThermosharpError, UsageError
+from thermosharp.errors import UsageError
 from thermosharp.extents import read_polygons
 from thermosharp.findings import Finding
 from thermosharp.locations import location, remote
-from thermosharp.pairing import find_images, find_scenes, must_exist
-from thermosharp.products.images import PredictorImage
+from thermosharp.pairing import find_scenes, images_or_why, must_exist
 from thermosharp.scene_job import Outcome, SceneJob, SharpenOptions
 from thermosharp.writing import check_writable, sweep, write_summary
 
@@ -148,23 +147,16 @@ class SharpenRun:
             self._report()
 
     def _jobs(self) -> dict[str, SceneJob]:
-        images: list[PredictorImage] = []
-        broken: ThermosharpError | None = None
-        try:
-            images = find_images(
-                self.options.fine,
-                bands=self.options.bands,
-                resolution=self.options.resolution,
-                mask_margin=self.options.thermal.thresholds.scl_margin,
-                fix=self.options.thermal.fix,
-            )
-        except UsageError:
-            raise
-        except ThermosharpError as error:
-            broken = error
+        options = self.options
+        images, broken = images_or_why(
+            options.fine,
+            bands=options.bands,
+            resolution=options.resolution,
+            thermal=options.thermal,
+        )
         return {
             name: SceneJob(
-                name=name, path=path, options=self.options, images=tuple(images), broken=broken
+                name=name, path=path, options=options, images=tuple(images), broken=broken
             )
             for name, path in self.scenes.items()
         }  # fmt: skip
