@@ -481,6 +481,24 @@ def test_a_few_scenes_need_no_cluster(tmp_path):
         assert crew is None
 
 
+def test_the_log_of_the_engine_is_not_the_users(tmp_path, caplog):
+    """Ctrl-C at the wrong moment makes its loop complain, with a traceback."""
+    tornado = logging.getLogger("tornado.application")
+    with Workforce(jobs=2).hired(9, shared=tmp_path) as crew:
+        failed = threading.Event()
+
+        def fail():
+            failed.set()
+            raise NameError("future")
+
+        crew.client().loop.add_callback(fail)
+        assert failed.wait(10)
+        crew.client().run(os.getpid)  # the loop has gone on, and complained
+        assert caplog.records == []
+    tornado.error("heard again")
+    assert [record.message for record in caplog.records] == ["heard again"]
+
+
 def test_workers_that_do_not_see_the_outputs_are_refused(tmp_path, four):
     with (
         pytest.raises(UsageError, match="does not see"),

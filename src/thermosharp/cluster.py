@@ -44,6 +44,10 @@ SETTINGS = {
     "distributed.scheduler.allowed-failures": 1,
 }
 
+#: Who keeps the engine's log; the last tells of what fails in its loop, such as a request that
+#: Ctrl-C cuts off before it is made.
+_LOGS = ("distributed", "distributed.client", "tornado.application")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Workforce:
@@ -163,7 +167,7 @@ def _quiet() -> Iterator[None]:
     """Keep the engine's own log from the user: what matters of it comes as outcomes."""
     import distributed  # noqa: F401  # it sets its levels when it is imported
 
-    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    loggers = [logging.getLogger(name) for name in _LOGS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
