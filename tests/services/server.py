@@ -114,6 +114,17 @@ class Server:
         raise NotImplementedError
 
     def _answer(self, ask: Ask) -> Answer:
+        fault = self._faulty(ask)
+        if fault is not None:  # one that takes its time must not hold up other requests
+            return fault(ask) if callable(fault) else fault
+        if not ask.path.startswith(self.prefix):
+            return Answer({"message": "no such path"}, status=404)
+        return self.answer(
+            Ask(ask.method, ask.path.removeprefix(self.prefix), ask.query, ask.headers, ask.body)
+        )
+
+    def _faulty(self, ask: Ask) -> Fault | None:
+        """Note a request; return what is to go wrong with it."""
         with self._lock:
             self.asked.append(ask)
             for fault in self._faults:
@@ -123,12 +134,8 @@ class Server:
                         fault[3] -= 1
                     elif times > 0:
                         fault[2] -= 1
-                        return answer(ask) if callable(answer) else answer
-        if not ask.path.startswith(self.prefix):
-            return Answer({"message": "no such path"}, status=404)
-        return self.answer(
-            Ask(ask.method, ask.path.removeprefix(self.prefix), ask.query, ask.headers, ask.body)
-        )
+                        return answer
+        return None
 
     def _handler(self):
         service = self
