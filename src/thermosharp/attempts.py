@@ -41,7 +41,7 @@ def carry_out(job: SceneJob) -> Outcome:
     ledger = Ledger(job.options.output)
     if earlier is not None and done is not None:
         if ledger.read(job.name)["status"] == "working":  # who made it died before it said so
-            _note_end(ledger, job.name, earlier.get("run", {}).get("id", ""), "done")
+            _note_end(ledger, job.name, earlier.get("run", {}).get("id", ""), "done", {})
         return done
     outcome = _try_noted(job, ledger)
     for _ in range(MOST_TRIES - 1):
@@ -63,12 +63,10 @@ def _try_noted(job: SceneJob, ledger: Ledger) -> Outcome:
     return outcome
 
 
-def _note_end(
-    ledger: Ledger, name: str, run: str, status: str, row: Mapping[str, Any] | None = None
-) -> None:
+def _note_end(ledger: Ledger, name: str, run: str, status: str, row: Mapping[str, Any]) -> None:
     """Note what became of a scene; that this cannot be noted is no reason to lose the scene."""
     try:
-        ledger.end(name, run, status, row or {})
+        ledger.end(name, run, status, row)
     except (ThermosharpError, OSError) as error:
         logger.warning("the ledger of %s could not be kept: %s", name, error)
 
